@@ -1,0 +1,210 @@
+"""What happens in a processor, as values.
+
+The core says *that* something happened, in one line: `happenings.emit(Settled(...))`. Words are in `logs`, numbers in
+`metrics`, and tests listen to the same values. Durations are seconds.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessorStarted:
+    processor: str
+    name: str
+    database: str
+    types: tuple[str, ...]
+    max_concurrent: int
+
+
+@dataclass(frozen=True, slots=True)
+class DrainStarted:
+    processor: str
+    running: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessorStopped:
+    processor: str
+    released: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessorFenced:
+    """This incarnation lost its lease: what it ran was killed, a new incarnation registers."""
+
+    processor: str
+    running: int
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsReloaded:
+    types: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsRefused:
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimFinished:
+    """One claim statement was answered: `jobs` rows for `slots` free slots."""
+
+    jobs: int
+    slots: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class JobStarted:
+    job: int
+    type: str
+    attempt: int
+    wait_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class JobSettled:
+    """An outcome was accepted. `status` is where the job is now: a final state, or pending/scheduled again."""
+
+    job: int
+    type: str
+    attempt: int
+    status: str
+    reason: str
+    seconds: float
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SettleFinished:
+    jobs: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeStale:
+    """An outcome was refused: the claim it carries does not own the job any more."""
+
+    job: int
+    type: str
+    attempt: int
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeUnstorable:
+    job: int
+    type: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobRescued:
+    """A dead processor's job was settled: failed as `lost` or `poison`, or back in the queue."""
+
+    job: int
+    type: str
+    status: str
+    reason: str
+    owner: str  # the processor that had claimed it
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessorDeclaredDead:
+    processor: str
+    name: str
+    proof: str  # "lock" or "lease"
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimsReleased:
+    """Claims whose answer never arrived, or that the database knows and this processor does not, went back."""
+
+    jobs: int
+    cause: str  # "abandoned" or "audit"
+
+
+@dataclass(frozen=True, slots=True)
+class JobStopping:
+    job: int
+    type: str
+    why: str  # "cancel" or "release"
+
+
+@dataclass(frozen=True, slots=True)
+class TypeUnknown:
+    """Rows of a type that this processor cannot run are due. Said once per type."""
+
+    type: str
+    jobs: int
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerUnusable:
+    type: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseLost:
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseReturned:
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisorLost:
+    running: int
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisorNotice:
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class HeartbeatSent:
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class HeartbeatMissed:
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """The cheap periodic count of active rows: `rows[(status, type)]`, and the age of the oldest due row per type."""
+
+    rows: dict[tuple[str, str], int]
+    oldest_due_seconds: dict[str, float]
+    unhandled: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class SlotsUsed:
+    used: int
+    total: int
+
+
+Listener = Callable[[object], None]
+
+
+class Happenings:
+    """A list of listeners. Each processor has its own, so nothing global needs a reset."""
+
+    def __init__(self, *listeners: Listener) -> None:
+        self._listeners = list(listeners)
+
+    def listen(self, listener: Listener) -> None:
+        self._listeners.append(listener)
+
+    def emit(self, happening: object) -> None:
+        for listener in self._listeners:
+            listener(happening)

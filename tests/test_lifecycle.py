@@ -1,0 +1,33 @@
+import pytest
+
+from processor.lifecycle import FINAL, MOVES, NOT_STARTED, Status, allows
+
+P, S, W, U, R = Status.PENDING, Status.SCHEDULED, Status.WAITING, Status.PAUSED, Status.RUNNING
+C, F, X = Status.COMPLETED, Status.FAILED, Status.CANCELLED
+
+ALLOWED = {
+    P: {S, W, R, U, X},
+    S: {P, U, X},
+    W: {P, U, C, F, X},
+    U: {P, X},
+    R: {P, S, C, F, X},
+    C: {P},
+    F: {P},
+    X: {P},
+}
+"""The whole table: from each state, every state that some move reaches."""
+
+
+@pytest.mark.parametrize("before", Status)
+@pytest.mark.parametrize("after", Status)
+def test_a_state_is_left_only_for_the_states_of_the_table(before: Status, after: Status) -> None:
+    assert allows(before, after) == (after in ALLOWED[before])
+
+
+def test_every_state_is_running_final_or_not_started() -> None:
+    assert FINAL | NOT_STARTED | {Status.RUNNING} == set(Status)
+    assert not FINAL & NOT_STARTED
+
+
+def test_only_a_person_brings_a_final_job_back() -> None:
+    assert [name for name, (leaves, _) in MOVES.items() if leaves & FINAL] == ["retry"]
