@@ -1,0 +1,301 @@
+"""The whole contract: jobs and what is told of them, processors, types, schedules, tokens.
+
+Lanes, duplicates, batches, schedules and tokens have their columns and tables from the start, so that producers can
+be written against the contract once.
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+from models.types import Identity, Instant, JsonText, LongText, Name, now
+
+revision = "0001"
+down_revision = None
+
+TABLES = (
+    "api_tokens",
+    "job_types",
+    "jobs",
+    "processors",
+    "wakeups",
+    "schedules",
+    "job_errors",
+    "job_events",
+    "notifications",
+)
+
+
+def upgrade() -> None:
+    op.create_table(
+        "api_tokens",
+        sa.Column("id", Name, primary_key=True, autoincrement=False, comment="public part of the token"),
+        sa.Column("token_hash", Name, nullable=False, comment="SHA-256 of the secret part"),
+        sa.Column("name", Name, comment="what it is for"),
+        sa.Column("owner", Name, comment="whose jobs it reaches; null: by scope"),
+        sa.Column("scopes", Name, nullable=False, comment="read, write, admin, metrics; separated by spaces"),
+        sa.Column("created_at", Instant(), nullable=False, server_default=now(), comment="when it was made"),
+        sa.Column("expires_at", Instant(), comment="not valid after this instant"),
+        sa.Column("revoked_at", Instant(), comment="not valid after this instant"),
+        sa.Column("last_used_at", Instant(), comment="latest use, roughly"),
+        comment="who may use the API",
+    )
+    op.create_table(
+        "job_types",
+        sa.Column("name", Name, primary_key=True, autoincrement=False, comment="the type"),
+        sa.Column(
+            "paused", sa.Boolean(), nullable=False, server_default=sa.false(), comment="true: none of it is claimed"
+        ),
+        sa.Column("paused_until", Instant(), comment="none of it is claimed before this instant"),
+        sa.Column("max_concurrent", sa.Integer(), comment="running at once across all processors"),
+        sa.Column("rate", Name, comment="starts in a time, for example 10/min"),
+        sa.Column("rate_tokens", sa.Float(53), comment="state of the rate"),
+        sa.Column("rate_at", Instant(), comment="when that state was written"),
+        sa.Column("updated_at", Instant(), nullable=False, server_default=now(), comment="latest change"),
+        sa.CheckConstraint("max_concurrent >= 0", name="job_types_max_concurrent_is_not_negative"),
+        comment="what people set for a type while processors run; a type without a row has its defaults",
+    )
+    op.create_table(
+        "jobs",
+        sa.Column("id", Identity, primary_key=True, comment="number of the job, in order of insertion"),
+        sa.Column("type", Name, nullable=False, comment="what sort of job; names the handler and its limits"),
+        sa.Column(
+            "payload", JsonText(), nullable=False, server_default=sa.text("('{}')"), comment="JSON for the handler"
+        ),
+        sa.Column("status", Name, nullable=False, server_default=sa.text("'pending'"), comment="where the job is"),
+        sa.Column("reason", Name, comment="why, where the status alone does not say it"),
+        sa.Column("priority", sa.Integer(), nullable=False, server_default=sa.text("5"), comment="higher runs first"),
+        sa.Column("run_at", Instant(), comment="not before this instant; null: now"),
+        sa.Column("owner", Name, comment="whom the job belongs to"),
+        sa.Column("key", Name, comment="the caller's identity for the work, for duplicates"),
+        sa.Column("subject", Name, comment="what the job is about, for example chapter:123"),
+        sa.Column("concurrency_key", Name, comment="lane: at most one of a lane runs"),
+        sa.Column("max_attempts", sa.Integer(), comment="null: as the type says"),
+        sa.Column("timeout_seconds", sa.Float(53), comment="null: as the type says"),
+        sa.Column("expires_at", Instant(), comment="too late to start after this instant"),
+        sa.Column("parent_id", Identity, comment="the batch this job is part of"),
+        sa.Column("trace_parent", Name, comment="W3C traceparent of the producer"),
+        sa.Column(
+            "cancel_requested",
+            sa.Boolean(),
+            nullable=False,
+            server_default=sa.false(),
+            comment="anyone may set it: please stop",
+        ),
+        sa.Column(
+            "attempt", sa.Integer(), nullable=False, server_default=sa.text("0"), comment="number of the latest try"
+        ),
+        sa.Column(
+            "crashes",
+            sa.Integer(),
+            nullable=False,
+            server_default=sa.text("0"),
+            comment="tries in a row that took their process down",
+        ),
+        sa.Column("processor_id", Name, comment="the fence: who claimed it; kept after the end"),
+        sa.Column("claim_no", Identity, comment="the fence: which claim; kept after the end"),
+        sa.Column("created_at", Instant(), nullable=False, server_default=now(), comment="when the row was inserted"),
+        sa.Column("started_at", Instant(), comment="when the latest try was claimed"),
+        sa.Column("finished_at", Instant(), comment="when the final state was written"),
+        sa.Column("progress", sa.Float(53), comment="0 to 100, as the handler tells"),
+        sa.Column("progress_message", LongText, comment="as the handler tells"),
+        sa.Column("result", JsonText(), comment="JSON that the handler returned"),
+        sa.Column("error_type", LongText, comment="of the latest failed try"),
+        sa.Column("error_message", LongText, comment="of the latest failed try"),
+        sa.Column("error_detail", LongText, comment="stack or output of the latest failed try"),
+        sa.Column("duplicate_of", Identity, comment="the equal job whose result this one has"),
+        sa.Column("cpu_seconds", sa.Float(53), comment="of the latest try and its children"),
+        sa.Column("max_rss_bytes", Identity, comment="largest process of the latest try"),
+        sa.Column(
+            "event_no", Identity, nullable=False, server_default=sa.text("0"), comment="number of the latest event"
+        ),
+        sa.CheckConstraint(
+            "status IN ('pending', 'scheduled', 'waiting', 'paused', 'running', 'completed', 'failed', 'cancelled')",
+            name="jobs_status_is_known",
+        ),
+        sa.CheckConstraint("type <> ''", name="jobs_type_is_not_empty"),
+        sa.CheckConstraint("priority BETWEEN -32767 AND 32767", name="jobs_priority_is_within_32767"),
+        sa.CheckConstraint("max_attempts BETWEEN 1 AND 32767", name="jobs_max_attempts_is_1_to_32767"),
+        sa.CheckConstraint(
+            "timeout_seconds > 0 AND timeout_seconds <= 1000000000", name="jobs_timeout_seconds_is_positive"
+        ),
+        sa.CheckConstraint("parent_id <> id", name="jobs_parent_id_is_another_job").ddl_if(dialect="postgresql"),
+        sa.CheckConstraint(
+            "status <> 'running' OR (processor_id IS NOT NULL AND claim_no IS NOT NULL)",
+            name="jobs_running_has_a_claim",
+        ),
+        sa.CheckConstraint(
+            "run_at NOT GLOB '*[^0-9 :.-]*' AND strftime('%Y-%m-%d %H:%M:%S', run_at) IS substr(run_at, 1, 19)",
+            name="jobs_run_at_is_utc_YYYY_MM_DD_HH_MM_SS",
+        ).ddl_if(dialect="sqlite"),
+        sa.CheckConstraint("isfinite(run_at)", name="jobs_run_at_is_finite").ddl_if(dialect="postgresql"),
+        sa.CheckConstraint(
+            "expires_at NOT GLOB '*[^0-9 :.-]*' AND "
+            "strftime('%Y-%m-%d %H:%M:%S', expires_at) IS substr(expires_at, 1, 19)",
+            name="jobs_expires_at_is_utc_YYYY_MM_DD_HH_MM_SS",
+        ).ddl_if(dialect="sqlite"),
+        sa.CheckConstraint("isfinite(expires_at)", name="jobs_expires_at_is_finite").ddl_if(dialect="postgresql"),
+        sa.CheckConstraint(
+            "created_at NOT GLOB '*[^0-9 :.-]*' AND "
+            "strftime('%Y-%m-%d %H:%M:%S', created_at) IS substr(created_at, 1, 19)",
+            name="jobs_created_at_is_utc_YYYY_MM_DD_HH_MM_SS",
+        ).ddl_if(dialect="sqlite"),
+        sa.CheckConstraint("isfinite(created_at)", name="jobs_created_at_is_finite").ddl_if(dialect="postgresql"),
+        sa.CheckConstraint("payload IS NULL OR json_valid(payload)", name="jobs_payload_is_json").ddl_if(
+            dialect="sqlite"
+        ),
+        sa.CheckConstraint("result IS NULL OR json_valid(result)", name="jobs_result_is_json").ddl_if(dialect="sqlite"),
+        comment="jobtable: the table is the queue; insert a row with a type to have it run",
+    )
+    op.create_table(
+        "processors",
+        sa.Column("id", Name, primary_key=True, autoincrement=False, comment="a new UUID at each start"),
+        sa.Column("name", Name, nullable=False, comment="as configured; may repeat, the id never does"),
+        sa.Column("host", Name, nullable=False, comment="the machine"),
+        sa.Column("pid", sa.Integer(), nullable=False, comment="process id on that machine"),
+        sa.Column("version", Name, nullable=False, comment="of jobtable"),
+        sa.Column(
+            "status", Name, nullable=False, server_default=sa.text("'live'"), comment="live, draining, stopped or dead"
+        ),
+        sa.Column("types", JsonText(), nullable=False, comment="JSON list of the types it can run"),
+        sa.Column("max_concurrent", sa.Integer(), nullable=False, comment="slots"),
+        sa.Column("lock_file", LongText, comment="held while it or its supervisor lives"),
+        sa.Column("beat_no", Identity, nullable=False, server_default=sa.text("1"), comment="heartbeats so far"),
+        sa.Column("started_at", Instant(), nullable=False, server_default=now(), comment="when it registered"),
+        sa.Column("beat_at", Instant(), nullable=False, server_default=now(), comment="latest heartbeat"),
+        sa.Column("lease_until", Instant(), nullable=False, comment="others may not touch its jobs before this"),
+        sa.Column("ended_at", Instant(), comment="when it stopped or was declared dead"),
+        sa.Column("ended_by", Name, comment="the processor that declared it dead, or itself"),
+        sa.CheckConstraint("status IN ('live', 'draining', 'stopped', 'dead')", name="processors_status_is_known"),
+        comment="one row for each start of a processor",
+    )
+    op.create_table(
+        "wakeups",
+        sa.Column("channel", Name, primary_key=True, autoincrement=False, comment="on which a notice is sent"),
+        sa.Column(
+            "asleep",
+            sa.Boolean(),
+            nullable=False,
+            server_default=sa.false(),
+            comment="true: a processor rests and wants a notice",
+        ),
+        comment="PostgreSQL: who inserts a job sends a notice only while a processor is asleep",
+    )
+    op.create_table(
+        "schedules",
+        sa.Column("name", Name, primary_key=True, autoincrement=False, comment="the schedule"),
+        sa.Column("type", Name, nullable=False, comment="type of the jobs it makes"),
+        sa.Column("payload", JsonText(), nullable=False, server_default=sa.text("('{}')"), comment="their payload"),
+        sa.Column("priority", sa.Integer(), nullable=False, server_default=sa.text("5"), comment="their priority"),
+        sa.Column("owner", Name, comment="their owner"),
+        sa.Column("cron", Name, comment="five or six fields, or @daily"),
+        sa.Column("every_seconds", sa.Float(53), comment="instead of cron"),
+        sa.Column("time_zone", Name, nullable=False, server_default=sa.text("'UTC'"), comment="in which cron is read"),
+        sa.Column(
+            "jitter_seconds", sa.Float(53), nullable=False, server_default=sa.text("0"), comment="spread of the firings"
+        ),
+        sa.Column("catch_up", Name, nullable=False, server_default=sa.text("'once'"), comment="none, once or all"),
+        sa.Column(
+            "skip_if_running",
+            sa.Boolean(),
+            nullable=False,
+            server_default=sa.false(),
+            comment="no job while the last one runs",
+        ),
+        sa.Column("paused", sa.Boolean(), nullable=False, server_default=sa.false(), comment="true: does not fire"),
+        sa.Column("next_at", Instant(), comment="next firing"),
+        sa.Column("last_at", Instant(), comment="latest firing"),
+        sa.Column("last_job_id", Identity, comment="the job it made"),
+        sa.Column("updated_at", Instant(), nullable=False, server_default=now(), comment="latest change"),
+        sa.CheckConstraint("(cron IS NULL) <> (every_seconds IS NULL)", name="schedules_cron_or_every_seconds"),
+        sa.CheckConstraint("every_seconds > 0", name="schedules_every_seconds_is_positive"),
+        sa.CheckConstraint("catch_up IN ('none', 'once', 'all')", name="schedules_catch_up_is_known"),
+        comment="what makes jobs by the clock",
+    )
+    op.create_table(
+        "job_errors",
+        sa.Column("id", Identity, primary_key=True, comment="number of the error"),
+        sa.Column("job_id", Identity, nullable=False, comment="the job"),
+        sa.Column("attempt", sa.Integer(), nullable=False, comment="the try that failed"),
+        sa.Column("processor_id", Name, comment="who ran it"),
+        sa.Column("reason", Name, nullable=False, comment="as in jobs.reason"),
+        sa.Column("error_type", LongText, comment="class of the exception, or exit code"),
+        sa.Column("error_message", LongText, comment="one sentence"),
+        sa.Column("error_detail", LongText, comment="stack or output"),
+        sa.Column("seconds", sa.Float(53), comment="how long the try ran"),
+        sa.Column("created_at", Instant(), nullable=False, server_default=now(), comment="when it was stored"),
+        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name="job_errors_job", ondelete="CASCADE"),
+        comment="one row for each failed try of a job",
+    )
+    op.create_table(
+        "job_events",
+        sa.Column("job_id", Identity, primary_key=True, autoincrement=False, comment="the job"),
+        sa.Column(
+            "number", Identity, primary_key=True, autoincrement=False, comment="1, 2, 3 … within the job, without gaps"
+        ),
+        sa.Column("attempt", sa.Integer(), nullable=False, comment="the try that said it"),
+        sa.Column("kind", Name, nullable=False, comment="progress, log, output or state"),
+        sa.Column("level", Name, comment="of a log line: debug to error, stdout or stderr"),
+        sa.Column("percent", sa.Float(53), comment="of a progress"),
+        sa.Column("text", LongText, comment="what was said"),
+        sa.Column("created_at", Instant(), nullable=False, server_default=now(), comment="when it was stored"),
+        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name="job_events_job", ondelete="CASCADE"),
+        comment="what a job told while it ran, replayable in order",
+    )
+    op.create_table(
+        "notifications",
+        sa.Column("id", Identity, primary_key=True, comment="number of the notification"),
+        sa.Column("job_id", Identity, nullable=False, comment="the job that ended"),
+        sa.Column("type", Name, nullable=False, comment="its type"),
+        sa.Column("owner", Name, comment="whom it is addressed to"),
+        sa.Column("subject", Name, comment="what the job was about"),
+        sa.Column("status", Name, nullable=False, comment="completed, failed or cancelled"),
+        sa.Column("reason", Name, comment="as in jobs.reason"),
+        sa.Column("message", LongText, comment="one sentence for people"),
+        sa.Column("created_at", Instant(), nullable=False, server_default=now(), comment="when the job ended"),
+        sa.Column("read_at", Instant(), comment="when somebody marked it as read"),
+        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name="notifications_job", ondelete="CASCADE"),
+        comment="one row for each final state, written in the same transaction",
+    )
+    partial_index(
+        "jobs_cancel_requested",
+        "jobs",
+        ["cancel_requested", "id"],
+        where="cancel_requested AND status IN ('pending', 'scheduled', 'waiting', 'paused')",
+    )
+    partial_index(
+        "jobs_due", "jobs", ["type", sa.text("priority DESC"), "created_at", "id"], where="status = 'pending'"
+    )
+    partial_index("jobs_finished", "jobs", ["finished_at"], where="status IN ('completed', 'failed', 'cancelled')")
+    partial_index("jobs_key", "jobs", ["type", "key"], where="key IS NOT NULL", elsewhere=["type", "key"])
+    partial_index("jobs_owner", "jobs", ["owner", "id"], where="owner IS NOT NULL", elsewhere=["owner", "id"])
+    partial_index("jobs_parent", "jobs", ["parent_id"], where="parent_id IS NOT NULL", elsewhere=["parent_id"])
+    partial_index("jobs_paused", "jobs", ["type"], where="status = 'paused'", elsewhere=None)
+    partial_index(
+        "jobs_pending_ahead", "jobs", ["run_at"], where="status = 'pending' AND run_at IS NOT NULL", elsewhere=None
+    )
+    partial_index("jobs_running", "jobs", ["processor_id", "id"], where="status = 'running'")
+    partial_index("jobs_scheduled", "jobs", ["run_at"], where="status = 'scheduled'")
+    partial_index("jobs_subject", "jobs", ["subject", "id"], where="subject IS NOT NULL", elsewhere=["subject", "id"])
+    partial_index("jobs_waiting", "jobs", ["type", "concurrency_key"], where="status = 'waiting'", elsewhere=None)
+    op.create_index("processors_by_status", "processors", ["status"])
+    op.create_index("schedules_next", "schedules", ["next_at"])
+    op.create_index("job_errors_by_job", "job_errors", ["job_id", "id"])
+    op.create_index("notifications_by_job", "notifications", ["job_id"])
+    op.create_index("notifications_by_owner", "notifications", ["owner", "id"])
+    partial_index("notifications_unread", "notifications", ["id"], where="read_at IS NULL", elsewhere=["read_at", "id"])
+
+
+def downgrade() -> None:
+    for table in reversed(TABLES):
+        op.drop_table(table)
+
+
+LEADING_STATUS = ["status"]
+
+
+def partial_index(name: str, table: str, columns: list, *, where: str, elsewhere: list | None = LEADING_STATUS) -> None:
+    """Index some rows only; where a database cannot, index all of them, with the status in front unless told."""
+    if op.get_bind().dialect.name in ("postgresql", "sqlite"):
+        op.create_index(name, table, columns, postgresql_where=sa.text(where), sqlite_where=sa.text(where))
+    elif elsewhere is not None:
+        op.create_index(name, table, ["status", *columns] if elsewhere is LEADING_STATUS else elsewhere)

@@ -1,0 +1,46 @@
+"""The table contract: what every database holds and any program may rely on.
+
+`jobs` is the queue; `job_events`, `job_errors` and `notifications` tell what became of a job; `processors` and
+`job_types` are the processors' and the operators'; `schedules` and `api_tokens` wait for their behaviour.
+"""
+
+from models.base import VERSION_TABLE, Base
+from models.job import Job, JobError, JobEvent, Notification, job_errors, job_events, jobs, notifications
+from models.processor import (
+    ApiToken,
+    JobType,
+    Processor,
+    Schedule,
+    Wakeup,
+    api_tokens,
+    job_types,
+    processors,
+    schedules,
+    wakeups,
+)
+from models.types import Instant, now
+
+__all__ = [
+    "VERSION_TABLE",
+    "ApiToken",
+    "Base",
+    "Instant",
+    "Job",
+    "JobError",
+    "JobEvent",
+    "JobType",
+    "Notification",
+    "Processor",
+    "Schedule",
+    "Wakeup",
+    "api_tokens",
+    "job_errors",
+    "job_events",
+    "job_types",
+    "jobs",
+    "notifications",
+    "now",
+    "processors",
+    "schedules",
+    "wakeups",
+]

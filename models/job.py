@@ -1,0 +1,231 @@
+"""`jobs`: the table is the queue. A producer needs only `type`; every other column has a default in the database.
+
+What belongs to a job's type stays NULL here and is resolved at claim: row, else type, else global setting.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import CheckConstraint, Float, ForeignKeyConstraint, Index, Integer, Table, false, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import Base, identity, instant, stamped
+from models.types import Identity, JsonText, LongText, Name, now
+
+STATUSES = ("pending", "scheduled", "waiting", "paused", "running", "completed", "failed", "cancelled")
+PRIORITY_LIMIT = 32767
+
+WITH_PARTIAL_INDEXES = ("postgresql", "sqlite")
+WITHOUT_PARTIAL_INDEXES = ("mysql", "mariadb")
+
+
+class Job(Base):
+    __tablename__ = "jobs"
+
+    id: Mapped[int] = identity("number of the job, in order of insertion")
+    type: Mapped[str] = mapped_column(Name, comment="what sort of job; names the handler and its limits")
+    payload: Mapped[str] = mapped_column(JsonText, server_default=text("('{}')"), comment="JSON for the handler")
+    status: Mapped[str] = mapped_column(Name, server_default=text("'pending'"), comment="where the job is")
+    reason: Mapped[str | None] = mapped_column(Name, comment="why, where the status alone does not say it")
+    priority: Mapped[int] = mapped_column(Integer, server_default=text("5"), comment="higher runs first")
+    run_at: Mapped[datetime | None] = instant("not before this instant; null: now")
+    owner: Mapped[str | None] = mapped_column(Name, comment="whom the job belongs to")
+    key: Mapped[str | None] = mapped_column(Name, comment="the caller's identity for the work, for duplicates")
+    subject: Mapped[str | None] = mapped_column(Name, comment="what the job is about, for example chapter:123")
+    concurrency_key: Mapped[str | None] = mapped_column(Name, comment="lane: at most one of a lane runs")
+    max_attempts: Mapped[int | None] = mapped_column(Integer, comment="null: as the type says")
+    timeout_seconds: Mapped[float | None] = mapped_column(Float(53), comment="null: as the type says")
+    expires_at: Mapped[datetime | None] = instant("too late to start after this instant")
+    parent_id: Mapped[int | None] = mapped_column(Identity, comment="the batch this job is part of")
+    trace_parent: Mapped[str | None] = mapped_column(Name, comment="W3C traceparent of the producer")
+    cancel_requested: Mapped[bool] = mapped_column(server_default=false(), comment="anyone may set it: please stop")
+    attempt: Mapped[int] = mapped_column(Integer, server_default=text("0"), comment="number of the latest try")
+    crashes: Mapped[int] = mapped_column(
+        Integer, server_default=text("0"), comment="tries in a row that took their process down"
+    )
+    processor_id: Mapped[str | None] = mapped_column(Name, comment="the fence: who claimed it; kept after the end")
+    claim_no: Mapped[int | None] = mapped_column(Identity, comment="the fence: which claim; kept after the end")
+    created_at: Mapped[datetime] = stamped("when the row was inserted")
+    started_at: Mapped[datetime | None] = instant("when the latest try was claimed")
+    finished_at: Mapped[datetime | None] = instant("when the final state was written")
+    progress: Mapped[float | None] = mapped_column(Float(53), comment="0 to 100, as the handler tells")
+    progress_message: Mapped[str | None] = mapped_column(LongText, comment="as the handler tells")
+    result: Mapped[str | None] = mapped_column(JsonText, comment="JSON that the handler returned")
+    error_type: Mapped[str | None] = mapped_column(LongText, comment="of the latest failed try")
+    error_message: Mapped[str | None] = mapped_column(LongText, comment="of the latest failed try")
+    error_detail: Mapped[str | None] = mapped_column(LongText, comment="stack or output of the latest failed try")
+    duplicate_of: Mapped[int | None] = mapped_column(Identity, comment="the equal job whose result this one has")
+    cpu_seconds: Mapped[float | None] = mapped_column(Float(53), comment="of the latest try and its children")
+    max_rss_bytes: Mapped[int | None] = mapped_column(Identity, comment="largest process of the latest try")
+    event_no: Mapped[int] = mapped_column(Identity, server_default=text("0"), comment="number of the latest event")
+
+    __table_args__: Any = (
+        CheckConstraint(f"status IN {STATUSES}", name="jobs_status_is_known"),
+        CheckConstraint("type <> ''", name="jobs_type_is_not_empty"),
+        CheckConstraint(
+            f"priority BETWEEN -{PRIORITY_LIMIT} AND {PRIORITY_LIMIT}", name="jobs_priority_is_within_32767"
+        ),
+        CheckConstraint("max_attempts BETWEEN 1 AND 32767", name="jobs_max_attempts_is_1_to_32767"),
+        CheckConstraint(
+            "timeout_seconds > 0 AND timeout_seconds <= 1000000000", name="jobs_timeout_seconds_is_positive"
+        ),
+        CheckConstraint("parent_id <> id", name="jobs_parent_id_is_another_job").ddl_if(dialect="postgresql"),
+        CheckConstraint(
+            "status <> 'running' OR (processor_id IS NOT NULL AND claim_no IS NOT NULL)",
+            name="jobs_running_has_a_claim",
+        ),
+        {"comment": "jobtable: the table is the queue; insert a row with a type to have it run"},
+    )
+
+
+jobs: Table = Job.__table__  # type: ignore[assignment]
+
+
+def _is_instant_on_sqlite(column: str) -> CheckConstraint:
+    """Refuse text that would not compare as it sorts: SQLite has no type for instants."""
+    return CheckConstraint(
+        f"{column} NOT GLOB '*[^0-9 :.-]*' AND strftime('%Y-%m-%d %H:%M:%S', {column}) IS substr({column}, 1, 19)",
+        name=f"jobs_{column}_is_utc_YYYY_MM_DD_HH_MM_SS",
+    ).ddl_if(dialect="sqlite")
+
+
+for _column in ("run_at", "expires_at", "created_at"):
+    jobs.append_constraint(_is_instant_on_sqlite(_column))
+    jobs.append_constraint(
+        CheckConstraint(f"isfinite({_column})", name=f"jobs_{_column}_is_finite").ddl_if(dialect="postgresql")
+    )
+for _column in ("payload", "result"):
+    jobs.append_constraint(
+        CheckConstraint(f"{_column} IS NULL OR json_valid({_column})", name=f"jobs_{_column}_is_json").ddl_if(
+            dialect="sqlite"
+        )
+    )
+
+
+def _active(name: str, columns: tuple[Any, ...], where: str, *, everywhere: bool = True) -> None:
+    """Index the active rows only; where a database has no partial index, lead with the status instead.
+
+    `everywhere=False` leaves such a database without it: another index with the same beginning serves there.
+    """
+    Index(name, *columns, postgresql_where=text(where), sqlite_where=text(where)).ddl_if(
+        dialect=WITH_PARTIAL_INDEXES  # type: ignore[arg-type]
+    )
+    if everywhere:
+        Index(name, jobs.c.status, *columns).ddl_if(dialect=WITHOUT_PARTIAL_INDEXES)  # type: ignore[arg-type]
+
+
+_active("jobs_due", (jobs.c.type, jobs.c.priority.desc(), jobs.c.created_at, jobs.c.id), "status = 'pending'")
+_active("jobs_pending_ahead", (jobs.c.run_at,), "status = 'pending' AND run_at IS NOT NULL", everywhere=False)
+_active("jobs_scheduled", (jobs.c.run_at,), "status = 'scheduled'")
+_active("jobs_running", (jobs.c.processor_id, jobs.c.id), "status = 'running'")
+_active("jobs_waiting", (jobs.c.type, jobs.c.concurrency_key), "status = 'waiting'", everywhere=False)
+_active("jobs_paused", (jobs.c.type,), "status = 'paused'", everywhere=False)
+_active(
+    "jobs_cancel_requested",
+    (jobs.c.cancel_requested, jobs.c.id),
+    "cancel_requested AND status IN ('pending', 'scheduled', 'waiting', 'paused')",
+)
+_active("jobs_finished", (jobs.c.finished_at,), "status IN ('completed', 'failed', 'cancelled')")
+
+Index(
+    "jobs_key", jobs.c.type, jobs.c.key, postgresql_where=text("key IS NOT NULL"), sqlite_where=text("key IS NOT NULL")
+)
+Index(
+    "jobs_subject",
+    jobs.c.subject,
+    jobs.c.id,
+    postgresql_where=text("subject IS NOT NULL"),
+    sqlite_where=text("subject IS NOT NULL"),
+)
+Index(
+    "jobs_parent",
+    jobs.c.parent_id,
+    postgresql_where=text("parent_id IS NOT NULL"),
+    sqlite_where=text("parent_id IS NOT NULL"),
+)
+Index(
+    "jobs_owner",
+    jobs.c.owner,
+    jobs.c.id,
+    postgresql_where=text("owner IS NOT NULL"),
+    sqlite_where=text("owner IS NOT NULL"),
+)
+
+
+class JobEvent(Base):
+    __tablename__ = "job_events"
+
+    job_id: Mapped[int] = mapped_column(Identity, primary_key=True, autoincrement=False, comment="the job")
+    number: Mapped[int] = mapped_column(
+        Identity, primary_key=True, autoincrement=False, comment="1, 2, 3 … within the job, without gaps"
+    )
+    attempt: Mapped[int] = mapped_column(Integer, comment="the try that said it")
+    kind: Mapped[str] = mapped_column(Name, comment="progress, log, output or state")
+    level: Mapped[str | None] = mapped_column(Name, comment="of a log line: debug to error, stdout or stderr")
+    percent: Mapped[float | None] = mapped_column(Float(53), comment="of a progress")
+    text: Mapped[str | None] = mapped_column(LongText, comment="what was said")
+    created_at: Mapped[datetime] = stamped("when it was stored")
+
+    __table_args__: Any = (
+        ForeignKeyConstraint(["job_id"], ["jobs.id"], name="job_events_job", ondelete="CASCADE"),
+        {"comment": "what a job told while it ran, replayable in order"},
+    )
+
+
+class JobError(Base):
+    __tablename__ = "job_errors"
+
+    id: Mapped[int] = identity("number of the error")
+    job_id: Mapped[int] = mapped_column(Identity, comment="the job")
+    attempt: Mapped[int] = mapped_column(Integer, comment="the try that failed")
+    processor_id: Mapped[str | None] = mapped_column(Name, comment="who ran it")
+    reason: Mapped[str] = mapped_column(Name, comment="as in jobs.reason")
+    error_type: Mapped[str | None] = mapped_column(LongText, comment="class of the exception, or exit code")
+    error_message: Mapped[str | None] = mapped_column(LongText, comment="one sentence")
+    error_detail: Mapped[str | None] = mapped_column(LongText, comment="stack or output")
+    seconds: Mapped[float | None] = mapped_column(Float(53), comment="how long the try ran")
+    created_at: Mapped[datetime] = stamped("when it was stored")
+
+    __table_args__: Any = (
+        ForeignKeyConstraint(["job_id"], ["jobs.id"], name="job_errors_job", ondelete="CASCADE"),
+        Index("job_errors_by_job", "job_id", "id"),
+        {"comment": "one row for each failed try of a job"},
+    )
+
+
+class Notification(Base):
+    __tablename__ = "notifications"
+
+    id: Mapped[int] = identity("number of the notification")
+    job_id: Mapped[int] = mapped_column(Identity, comment="the job that ended")
+    type: Mapped[str] = mapped_column(Name, comment="its type")
+    owner: Mapped[str | None] = mapped_column(Name, comment="whom it is addressed to")
+    subject: Mapped[str | None] = mapped_column(Name, comment="what the job was about")
+    status: Mapped[str] = mapped_column(Name, comment="completed, failed or cancelled")
+    reason: Mapped[str | None] = mapped_column(Name, comment="as in jobs.reason")
+    message: Mapped[str | None] = mapped_column(LongText, comment="one sentence for people")
+    created_at: Mapped[datetime] = stamped("when the job ended")
+    read_at: Mapped[datetime | None] = instant("when somebody marked it as read")
+
+    __table_args__: Any = (
+        ForeignKeyConstraint(["job_id"], ["jobs.id"], name="notifications_job", ondelete="CASCADE"),
+        Index("notifications_by_job", "job_id"),
+        Index("notifications_by_owner", "owner", "id"),
+        {"comment": "one row for each final state, written in the same transaction"},
+    )
+
+
+job_events: Table = JobEvent.__table__  # type: ignore[assignment]
+job_errors: Table = JobError.__table__  # type: ignore[assignment]
+notifications: Table = Notification.__table__  # type: ignore[assignment]
+Index(
+    "notifications_unread",
+    notifications.c.id,
+    postgresql_where=text("read_at IS NULL"),
+    sqlite_where=text("read_at IS NULL"),
+).ddl_if(dialect=WITH_PARTIAL_INDEXES)  # type: ignore[arg-type]
+Index("notifications_unread", notifications.c.read_at, notifications.c.id).ddl_if(
+    dialect=WITHOUT_PARTIAL_INDEXES  # type: ignore[arg-type]
+)
+
+__all__ = ["Job", "JobError", "JobEvent", "Notification", "job_errors", "job_events", "jobs", "notifications", "now"]

@@ -1,0 +1,117 @@
+"""`processors`: one row for each daemon incarnation. `job_types`: what people set for a type while processors run."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import CheckConstraint, Float, Index, Integer, Table, false, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import Base, instant, stamped
+from models.types import Identity, Instant, JsonText, LongText, Name
+
+
+class Processor(Base):
+    __tablename__ = "processors"
+
+    id: Mapped[str] = mapped_column(Name, primary_key=True, comment="a new UUID at each start")
+    name: Mapped[str] = mapped_column(Name, comment="as configured; may repeat, the id never does")
+    host: Mapped[str] = mapped_column(Name, comment="the machine")
+    pid: Mapped[int] = mapped_column(Integer, comment="process id on that machine")
+    version: Mapped[str] = mapped_column(Name, comment="of jobtable")
+    status: Mapped[str] = mapped_column(Name, server_default=text("'live'"), comment="live, draining, stopped or dead")
+    types: Mapped[str] = mapped_column(JsonText, comment="JSON list of the types it can run")
+    max_concurrent: Mapped[int] = mapped_column(Integer, comment="slots")
+    lock_file: Mapped[str | None] = mapped_column(LongText, comment="held while it or its supervisor lives")
+    beat_no: Mapped[int] = mapped_column(Identity, server_default=text("1"), comment="heartbeats so far")
+    started_at: Mapped[datetime] = stamped("when it registered")
+    beat_at: Mapped[datetime] = stamped("latest heartbeat")
+    lease_until: Mapped[datetime] = mapped_column(Instant, comment="others may not touch its jobs before this")
+    ended_at: Mapped[datetime | None] = instant("when it stopped or was declared dead")
+    ended_by: Mapped[str | None] = mapped_column(Name, comment="the processor that declared it dead, or itself")
+
+    __table_args__: Any = (
+        CheckConstraint("status IN ('live', 'draining', 'stopped', 'dead')", name="processors_status_is_known"),
+        Index("processors_by_status", "status"),
+        {"comment": "one row for each start of a processor"},
+    )
+
+
+class JobType(Base):
+    __tablename__ = "job_types"
+
+    name: Mapped[str] = mapped_column(Name, primary_key=True, comment="the type")
+    paused: Mapped[bool] = mapped_column(server_default=false(), comment="true: none of it is claimed")
+    paused_until: Mapped[datetime | None] = instant("none of it is claimed before this instant")
+    max_concurrent: Mapped[int | None] = mapped_column(Integer, comment="running at once across all processors")
+    rate: Mapped[str | None] = mapped_column(Name, comment="starts in a time, for example 10/min")
+    rate_tokens: Mapped[float | None] = mapped_column(Float(53), comment="state of the rate")
+    rate_at: Mapped[datetime | None] = instant("when that state was written")
+    updated_at: Mapped[datetime] = stamped("latest change")
+
+    __table_args__: Any = (
+        CheckConstraint("max_concurrent >= 0", name="job_types_max_concurrent_is_not_negative"),
+        {"comment": "what people set for a type while processors run; a type without a row has its defaults"},
+    )
+
+
+class Wakeup(Base):
+    __tablename__ = "wakeups"
+
+    channel: Mapped[str] = mapped_column(Name, primary_key=True, comment="on which a notice is sent")
+    asleep: Mapped[bool] = mapped_column(server_default=false(), comment="true: a processor rests and wants a notice")
+
+    __table_args__: Any = (
+        {"comment": "PostgreSQL: who inserts a job sends a notice only while a processor is asleep"},
+    )
+
+
+class Schedule(Base):
+    __tablename__ = "schedules"
+
+    name: Mapped[str] = mapped_column(Name, primary_key=True, comment="the schedule")
+    type: Mapped[str] = mapped_column(Name, comment="type of the jobs it makes")
+    payload: Mapped[str] = mapped_column(JsonText, server_default=text("('{}')"), comment="their payload")
+    priority: Mapped[int] = mapped_column(Integer, server_default=text("5"), comment="their priority")
+    owner: Mapped[str | None] = mapped_column(Name, comment="their owner")
+    cron: Mapped[str | None] = mapped_column(Name, comment="five or six fields, or @daily")
+    every_seconds: Mapped[float | None] = mapped_column(Float(53), comment="instead of cron")
+    time_zone: Mapped[str] = mapped_column(Name, server_default=text("'UTC'"), comment="in which cron is read")
+    jitter_seconds: Mapped[float] = mapped_column(Float(53), server_default=text("0"), comment="spread of the firings")
+    catch_up: Mapped[str] = mapped_column(Name, server_default=text("'once'"), comment="none, once or all")
+    skip_if_running: Mapped[bool] = mapped_column(server_default=false(), comment="no job while the last one runs")
+    paused: Mapped[bool] = mapped_column(server_default=false(), comment="true: does not fire")
+    next_at: Mapped[datetime | None] = instant("next firing")
+    last_at: Mapped[datetime | None] = instant("latest firing")
+    last_job_id: Mapped[int | None] = mapped_column(Identity, comment="the job it made")
+    updated_at: Mapped[datetime] = stamped("latest change")
+
+    __table_args__: Any = (
+        CheckConstraint("(cron IS NULL) <> (every_seconds IS NULL)", name="schedules_cron_or_every_seconds"),
+        CheckConstraint("every_seconds > 0", name="schedules_every_seconds_is_positive"),
+        CheckConstraint("catch_up IN ('none', 'once', 'all')", name="schedules_catch_up_is_known"),
+        Index("schedules_next", "next_at"),
+        {"comment": "what makes jobs by the clock"},
+    )
+
+
+class ApiToken(Base):
+    __tablename__ = "api_tokens"
+
+    id: Mapped[str] = mapped_column(Name, primary_key=True, comment="public part of the token")
+    token_hash: Mapped[str] = mapped_column(Name, comment="SHA-256 of the secret part")
+    name: Mapped[str | None] = mapped_column(Name, comment="what it is for")
+    owner: Mapped[str | None] = mapped_column(Name, comment="whose jobs it reaches; null: by scope")
+    scopes: Mapped[str] = mapped_column(Name, comment="read, write, admin, metrics; separated by spaces")
+    created_at: Mapped[datetime] = stamped("when it was made")
+    expires_at: Mapped[datetime | None] = instant("not valid after this instant")
+    revoked_at: Mapped[datetime | None] = instant("not valid after this instant")
+    last_used_at: Mapped[datetime | None] = instant("latest use, roughly")
+
+    __table_args__: Any = ({"comment": "who may use the API"},)
+
+
+processors: Table = Processor.__table__  # type: ignore[assignment]
+job_types: Table = JobType.__table__  # type: ignore[assignment]
+wakeups: Table = Wakeup.__table__  # type: ignore[assignment]
+schedules: Table = Schedule.__table__  # type: ignore[assignment]
+api_tokens: Table = ApiToken.__table__  # type: ignore[assignment]

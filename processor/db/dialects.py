@@ -1,0 +1,282 @@
+"""What PostgreSQL, MariaDB/MySQL and SQLite answer differently; nowhere else in the project asks which one it is.
+
+A verb of the queue is written once, in SQLAlchemy Core. Where the same words do not exist on every database, it asks
+the dialect: how to add seconds to now, how to turn a list of rows into a table, whether one statement can claim.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from sqlalchemy import (
+    URL,
+    ColumnElement,
+    DateTime,
+    Engine,
+    Float,
+    Interval,
+    LargeBinary,
+    Subquery,
+    bindparam,
+    cast,
+    column,
+    extract,
+    func,
+    literal_column,
+    select,
+    text,
+    type_coerce,
+)
+from sqlalchemy.exc import DBAPIError
+
+from models.types import Identity, Instant, JsonText, LongText, now
+
+Rows = Sequence[Mapping[str, Any]]
+
+INTEGER, NUMBER, TEXT, BOOLEAN = "integer", "number", "text", "boolean"
+"""The shapes that a column of `rows` can have."""
+
+_MIGRATION_LOCK = 5_628_325_442_000_001
+"""One number (and MariaDB lock name) that every process which migrates waits for."""
+
+_SQL_TYPE: dict[str, Any] = {INTEGER: Identity, NUMBER: Float(53), TEXT: LongText, BOOLEAN: Identity}
+
+
+class Dialect:
+    """What every database answers; a subclass says where it is different."""
+
+    driver: ClassVar[str]
+    claims_in_one_statement: ClassVar[bool] = False
+    """A claim may be one statement with row locks inside; otherwise it is a short transaction."""
+    has_notices: ClassVar[bool] = False
+    """The database can tell a waiting connection that something happened."""
+    retryable: ClassVar[frozenset[str]] = frozenset()
+    """Error codes of a transaction that the database rolled back for others' sake: run it again."""
+    refused: ClassVar[frozenset[str]] = frozenset()
+    """Error codes (or their beginnings) that say the values cannot be stored, however often they are sent."""
+    missing_table: ClassVar[frozenset[str]] = frozenset()
+
+    def address(self, url: URL) -> URL:
+        return url.set(drivername=self.driver)
+
+    def connect_arguments(self, connect_timeout: float) -> dict[str, Any]:
+        return {}
+
+    def engine_options(self) -> dict[str, Any]:
+        return {}
+
+    def prepare(self, connection: Any) -> None:
+        """Set up one new driver connection."""
+
+    def begin(self, connection: Any) -> None:
+        """Open a transaction that is going to write."""
+
+    def reading(self, engine: Engine) -> Engine:
+        """Give the engine as it is used for single statements."""
+        return engine
+
+    def lock_migrations(self, connection: Any) -> None:
+        """Wait until no other process migrates this database."""
+
+    def unlock_migrations(self, connection: Any) -> None:
+        """Let the next one migrate, where the end of the transaction does not."""
+
+    def after(self, seconds: ColumnElement[Any] | Any) -> ColumnElement[Any]:
+        """Give the instant so many seconds after the database's now."""
+        raise TypeError(type(self).__name__)
+
+    def seconds_since(self, instant: ColumnElement[Any]) -> ColumnElement[float]:
+        """Give the seconds from an instant to the database's now."""
+        raise TypeError(type(self).__name__)
+
+    def bytes_of(self, value: ColumnElement[Any]) -> ColumnElement[int]:
+        """Give the size of a text or JSON column in bytes."""
+        return func.octet_length(value)
+
+    def json(self, value: ColumnElement[Any]) -> ColumnElement[Any]:
+        """Give a text as JSON, where the database does not take one for the other."""
+        return value
+
+    def rows_sql(self, columns: Mapping[str, str]) -> str:
+        """Give the SELECT that reads the bound JSON document `:rows` as a table; the columns are ours, never a user's."""
+        raise TypeError(type(self).__name__)
+
+    def rows(self, columns: Mapping[str, str], values: Rows, name: str = "given") -> Subquery:
+        """Give a table made of these values: one parameter, however many rows."""
+        document = json.dumps([{key: row.get(key) for key in columns} for row in values])
+        statement = text(self.rows_sql(columns)).bindparams(bindparam("rows", document, unique=False))
+        typed: list[Any] = [column(key, _SQL_TYPE[shape]) for key, shape in columns.items()]
+        return statement.columns(*typed).subquery(name)
+
+    def code(self, error: DBAPIError) -> str:
+        """Give the database's own code of an error, or an empty string."""
+        return ""
+
+    def is_missing_table(self, error: DBAPIError) -> bool:
+        return self.code(error) in self.missing_table
+
+    def is_retryable(self, error: DBAPIError) -> bool:
+        return self.code(error) in self.retryable
+
+    def refuses(self, error: DBAPIError) -> bool:
+        """Tell whether the database says that a value can never be stored."""
+        code = self.code(error)
+        return any(code.startswith(start) for start in self.refused)
+
+
+class PostgreSQL(Dialect):
+    driver = "postgresql+psycopg"
+    claims_in_one_statement = True
+    has_notices = True
+    retryable = frozenset({"40001", "40P01", "55P03"})
+    refused = frozenset({"22", "23", "54000"})
+    missing_table = frozenset({"42P01", "3F000"})
+    _types: ClassVar[dict[str, str]] = {
+        INTEGER: "bigint",
+        NUMBER: "double precision",
+        TEXT: "text",
+        BOOLEAN: "bigint",
+    }
+
+    def connect_arguments(self, connect_timeout: float) -> dict[str, Any]:
+        return {
+            "connect_timeout": max(2, round(connect_timeout)),
+            "application_name": "jobtable",
+            "prepare_threshold": None,  # a transaction pooler gives every transaction another server session
+            "keepalives_idle": 30,
+            "keepalives_interval": 10,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 20_000,
+        }
+
+    def prepare(self, connection: Any) -> None:
+        from psycopg.types.string import TextLoader
+
+        for name in ("json", "jsonb"):
+            connection.adapters.register_loader(name, TextLoader)
+
+    def reading(self, engine: Engine) -> Engine:
+        return engine.execution_options(isolation_level="AUTOCOMMIT")  # saves BEGIN and COMMIT: half of the time
+
+    def lock_migrations(self, connection: Any) -> None:
+        connection.execute(select(func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+
+    def after(self, seconds: Any) -> ColumnElement[Any]:
+        interval = func.make_interval(0, 0, 0, 0, 0, 0, cast(seconds, Float(53)), type_=Interval())
+        return type_coerce(type_coerce(now(), DateTime(timezone=True)) + interval, Instant())
+
+    def seconds_since(self, instant: ColumnElement[Any]) -> ColumnElement[float]:
+        passed = type_coerce(now(), DateTime(timezone=True)) - type_coerce(instant, DateTime(timezone=True))
+        return cast(extract("epoch", passed), Float(53))
+
+    def bytes_of(self, value: ColumnElement[Any]) -> ColumnElement[int]:
+        return func.octet_length(cast(value, LongText))
+
+    def json(self, value: ColumnElement[Any]) -> ColumnElement[Any]:
+        return cast(value, JsonText())
+
+    def rows_sql(self, columns: Mapping[str, str]) -> str:
+        shape = ", ".join(f'"{name}" {self._types[kind]}' for name, kind in columns.items())
+        return f"SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS document ({shape})"  # noqa: S608
+
+    def code(self, error: DBAPIError) -> str:
+        return getattr(error.orig, "sqlstate", None) or ""
+
+
+class MariaDB(Dialect):
+    driver = "mysql+pymysql"
+    retryable = frozenset({"1213", "1205", "1020"})
+    refused = frozenset(
+        {"1264", "1265", "1292", "1366", "1406", "3140", "3141", "4025", "3819", "1048", "1153", "4038"}
+    )
+    missing_table = frozenset({"1146", "1049"})
+    _types: ClassVar[dict[str, str]] = {INTEGER: "BIGINT", NUMBER: "DOUBLE", TEXT: "LONGTEXT", BOOLEAN: "BIGINT"}
+
+    def connect_arguments(self, connect_timeout: float) -> dict[str, Any]:
+        return {
+            "connect_timeout": max(2, round(connect_timeout)),
+            "read_timeout": 30,
+            "write_timeout": 30,
+            "charset": "utf8mb4",
+        }
+
+    def engine_options(self) -> dict[str, Any]:
+        return {"isolation_level": "READ COMMITTED"}  # REPEATABLE READ locks gaps: 43 deadlocks in 8 s against 0
+
+    def lock_migrations(self, connection: Any) -> None:
+        connection.execute(select(func.get_lock(str(_MIGRATION_LOCK), 600)))
+
+    def unlock_migrations(self, connection: Any) -> None:
+        connection.execute(select(func.release_lock(str(_MIGRATION_LOCK))))
+
+    def prepare(self, connection: Any) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SET time_zone = '+00:00', innodb_lock_wait_timeout = 5")
+
+    def after(self, seconds: Any) -> ColumnElement[Any]:
+        micros = func.round(type_coerce(seconds, Float(53)) * 1_000_000)
+        return func.timestampadd(literal_column("MICROSECOND"), micros, now(), type_=Instant())
+
+    def seconds_since(self, instant: ColumnElement[Any]) -> ColumnElement[float]:
+        passed = func.timestampdiff(literal_column("MICROSECOND"), instant, now()) / 1_000_000.0
+        return type_coerce(passed, Float(53))
+
+    def rows_sql(self, columns: Mapping[str, str]) -> str:
+        shape = ", ".join(f"`{name}` {self._types[kind]} PATH '$.{name}'" for name, kind in columns.items())
+        return f"SELECT * FROM JSON_TABLE(:rows, '$[*]' COLUMNS ({shape})) AS document"  # noqa: S608
+
+    def code(self, error: DBAPIError) -> str:
+        arguments = getattr(error.orig, "args", ())
+        return str(arguments[0]) if arguments else ""
+
+
+class SQLite(Dialect):
+    driver = "sqlite+pysqlite"
+    retryable = frozenset({"SQLITE_BUSY", "SQLITE_BUSY_SNAPSHOT", "SQLITE_LOCKED"})
+    refused = frozenset({"SQLITE_CONSTRAINT", "SQLITE_TOOBIG", "SQLITE_MISMATCH"})
+    missing_table = frozenset({"SQLITE_ERROR"})
+
+    def connect_arguments(self, connect_timeout: float) -> dict[str, Any]:
+        return {"timeout": 10.0, "check_same_thread": False}
+
+    def prepare(self, connection: Any) -> None:
+        connection.isolation_level = None  # transactions are begun by us, as writers from the start
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    def begin(self, connection: Any) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    def after(self, seconds: Any) -> ColumnElement[Any]:
+        modifier = func.printf("%+.3f seconds", cast(seconds, Float(53)))
+        return func.strftime("%Y-%m-%d %H:%M:%f000", "now", modifier, type_=Instant())
+
+    def seconds_since(self, instant: ColumnElement[Any]) -> ColumnElement[float]:
+        return (func.julianday("now") - func.julianday(instant)) * 86_400.0
+
+    def bytes_of(self, value: ColumnElement[Any]) -> ColumnElement[int]:
+        return func.length(cast(value, LargeBinary()))
+
+    def rows_sql(self, columns: Mapping[str, str]) -> str:
+        shape = ", ".join(f"json_extract(value, '$.{name}') AS \"{name}\"" for name in columns)
+        return f"SELECT {shape} FROM json_each(:rows)"  # noqa: S608
+
+    def code(self, error: DBAPIError) -> str:
+        return getattr(error.orig, "sqlite_errorname", None) or ""
+
+
+_BY_NAME: dict[str, type[Dialect]] = {
+    "postgresql": PostgreSQL,
+    "postgres": PostgreSQL,
+    "mysql": MariaDB,
+    "mariadb": MariaDB,
+    "sqlite": SQLite,
+}
+
+SUPPORTED = ("postgresql://", "mysql://", "mariadb://", "sqlite:///")
+
+
+def dialect_of(url: URL) -> Dialect | None:
+    """Find the dialect of an address, whatever driver it names; None for a database we do not know."""
+    kind = _BY_NAME.get(url.get_backend_name() if "+" in url.drivername else url.drivername)
+    return kind() if kind else None

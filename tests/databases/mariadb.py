@@ -1,0 +1,220 @@
+"""MariaDB (or MySQL, at an address) for the tests."""
+
+import os
+import secrets
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pymysql
+from sqlalchemy import URL, make_url
+
+from tests.databases import docker
+from tests.databases.machine import Kept, free_port, new_folder, unprivileged
+from tests.databases.server import Borrowed, Process, Server, Unavailable
+
+USER = "jobtable"
+IMAGE = "mariadb:11.4"
+OWN_DATABASES = "jobtable\\_%"
+
+SETTINGS = {
+    "character-set-server": "utf8mb4",
+    "collation-server": "utf8mb4_general_ci",
+    "default-time-zone": "+05:45",  # so that an instant that lost its zone is seen
+    "innodb-buffer-pool-size": "64M",
+    "max-connections": "200",
+}
+
+
+class MariaDB(Server):
+    kind = "mariadb"
+
+    def __init__(self, source: str, process: Process, admin: URL, user: URL) -> None:
+        super().__init__(source, process)
+        self._admin = admin
+        self._user = user
+
+    @property
+    def version(self) -> str:
+        return str(self.rows("SELECT version()")[0][0])
+
+    def url(self, database: str) -> str:
+        return self._user.set(database=database).render_as_string(hide_password=False)
+
+    def client_command(self, url: str) -> list[str] | None:
+        client = shutil.which("mariadb") or shutil.which("mysql")
+        if client is None:
+            return None
+        address = make_url(url)
+        return [
+            client,
+            "--no-defaults",
+            "--protocol=tcp",
+            f"--host={address.host}",
+            f"--port={address.port or 3306}",
+            f"--user={address.username}",
+            f"--password={address.password or ''}",
+            "--batch",
+            "--skip-column-names",
+            str(address.database),
+        ]
+
+    def kill_backends(self, database: str | None = None) -> int:
+        where = f"db = '{database}'" if database else f"db LIKE '{self._prefix}%'"
+        ids = self.rows(f"SELECT id FROM information_schema.processlist WHERE {where}")
+        return sum(self._kill(number) for (number,) in ids)
+
+    def start(self) -> None:
+        self.process.start()
+        self.process.wait_ready(lambda: self.rows("SELECT 1"), pymysql.OperationalError)
+
+    def connect(self, database: str | None = None, patience: float = 10.0) -> "pymysql.Connection[Any]":
+        url = self._user if database else self._admin
+        return pymysql.connect(
+            host=url.host,
+            port=url.port or 3306,
+            user=url.username,
+            password=str(url.password or ""),
+            database=database,
+            autocommit=True,
+            charset="utf8mb4",
+            connect_timeout=patience,
+        )
+
+    def _kill(self, number: int) -> bool:
+        try:
+            self.rows(f"KILL {number}")
+        except pymysql.OperationalError as error:
+            if error.args[0] != pymysql.constants.ER.NO_SUCH_THREAD:
+                raise
+            return False
+        return True
+
+    def _create(self, name: str) -> None:
+        self.rows(f"CREATE DATABASE {name}")
+
+    def _copy(self, template: str, name: str) -> None:
+        self._create(name)
+        with closing(self.connect(template)) as source, source.cursor() as read:
+            read.execute("SHOW FULL TABLES WHERE Table_type = 'BASE TABLE'")
+            tables = [row[0] for row in read.fetchall()]
+            with closing(self.connect(name)) as target, target.cursor() as write:
+                write.execute("SET foreign_key_checks = 0")
+                for table in tables:
+                    read.execute(f"SHOW CREATE TABLE `{table}`")
+                    write.execute(read.fetchone()[1])
+                    write.execute(f"INSERT INTO `{table}` SELECT * FROM {template}.`{table}`")
+                for trigger in _triggers(read):
+                    write.execute(trigger)
+
+    def _drop(self, name: str) -> None:
+        self.kill_backends(name)  # an open transaction would make DROP wait
+        self.rows(f"DROP DATABASE {name}")
+
+
+def _triggers(cursor: Any) -> Iterator[str]:
+    cursor.execute("SHOW TRIGGERS")
+    for name in [row[0] for row in cursor.fetchall()]:
+        cursor.execute(f"SHOW CREATE TRIGGER `{name}`")
+        yield cursor.fetchone()[2]
+
+
+def at_an_address() -> tuple[str, Callable[[], Server]]:
+    address = os.environ.get("TEST_MARIADB_URL")
+    if not address:
+        raise Unavailable("TEST_MARIADB_URL is not set")
+    url = make_url(address).set(drivername="mysql")
+    source = f"address in TEST_MARIADB_URL ({url.render_as_string()})"
+
+    def start() -> Server:
+        server = MariaDB(source, Borrowed(), url, url)
+        try:
+            server.rows("SELECT 1")
+        except pymysql.OperationalError as error:
+            raise Unavailable(f"TEST_MARIADB_URL does not answer: {error}") from error
+        return server
+
+    return source, start
+
+
+def in_docker() -> tuple[str, Callable[[], Server]]:
+    docker.ping()
+    source = f"Docker, {IMAGE}"
+
+    def start() -> Server:
+        from testcontainers.community.mysql import MySqlContainer
+
+        password, port = secrets.token_hex(8), free_port()
+        container = MySqlContainer(IMAGE, username="root", password=password, dbname="jobtable_")
+        container.with_command(_options(SETTINGS))
+        process = docker.Contained(container, 3306, port)
+        root = URL.create("mysql", "root", password, process.host, port)
+        return _started(MariaDB(source, process, root, root))
+
+    return source, start
+
+
+def from_machine() -> tuple[str, Callable[[], Server]]:
+    places = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin", "/usr/bin"))
+    daemon = shutil.which("mariadbd", path=places) or shutil.which("mysqld", path=places)
+    install = shutil.which("mariadb-install-db", path=places)
+    if daemon is None or install is None:
+        raise Unavailable("no mariadbd with mariadb-install-db on PATH or in /usr/sbin")
+    return f"binaries {daemon}", lambda: start_private(daemon, install)
+
+
+def start_private(daemon: str, install: str) -> Server:
+    """Make a data folder of our own and start a server on it, on a port of its own."""
+    account = unprivileged("mysql")
+    folder = new_folder(account)
+    try:
+        data = folder / "data"
+        prepare = [install, "--no-defaults", f"--datadir={data}", "--skip-test-db", "--skip-name-resolve"]
+        account.run([*prepare, "--auth-root-authentication-method=normal"], folder)
+        return _start_in(folder, daemon)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _start_in(folder: Path, daemon: str) -> Server:
+    port = free_port()
+    admin = URL.create("mysql", "admin", secrets.token_hex(8), "127.0.0.1", port)
+    user = admin.set(username=USER, password=secrets.token_hex(8))
+    accounts = folder / "accounts.sql"  # read by the server before it listens
+    accounts.write_text("\n".join(_accounts(admin, user)))
+    own = {
+        "datadir": str(folder / "data"),
+        "port": str(port),
+        "bind-address": "127.0.0.1",
+        "socket": str(folder / "socket"),
+        "pid-file": str(folder / "pid"),
+        "init-file": str(accounts),
+    }
+    command = [daemon, "--no-defaults", "--skip-name-resolve", *_options({**SETTINGS, **own})]
+    process = Kept(command, folder, unprivileged("mysql"), fast=signal.SIGTERM, kill=signal.SIGKILL)
+    return _started(MariaDB(f"binaries {daemon}", process, admin, user))
+
+
+def _accounts(admin: URL, user: URL) -> Iterator[str]:
+    yield f"ALTER USER root@localhost IDENTIFIED BY '{secrets.token_hex(8)}';"
+    for account in (admin, user):
+        yield f"CREATE USER IF NOT EXISTS {account.username}@'%' IDENTIFIED BY '{account.password}';"
+    yield f"GRANT ALL ON *.* TO {admin.username}@'%' WITH GRANT OPTION;"
+    yield f"GRANT ALL ON `{OWN_DATABASES}`.* TO {user.username}@'%';\n"
+
+
+def _started(server: MariaDB) -> Server:
+    try:
+        server.start()
+    except BaseException:
+        server.close()
+        raise
+    return server
+
+
+def _options(settings: dict[str, str]) -> list[str]:
+    return [f"--{name}={value}" for name, value in settings.items()]

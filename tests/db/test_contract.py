@@ -1,0 +1,98 @@
+"""What a plain INSERT may contain, what is refused, and by which words."""
+
+import re
+import subprocess
+
+import pytest
+
+from tests.databases import Database
+
+QUOTED_KEY = {"postgresql": '"key"', "mariadb": "`key`", "sqlite": '"key"'}
+
+
+def test_a_row_needs_only_its_type(db: Database) -> None:
+    db.rows("INSERT INTO jobs (type) VALUES ('a')")
+    [row] = db.rows(
+        "SELECT status, priority, payload, attempt, cancel_requested, run_at, max_attempts, timeout_seconds FROM jobs"
+    )
+    assert row[:2] == ("pending", 5)
+    assert row[2] in ("{}", {})
+    assert row[3:] == (0, False, None, None, None)
+
+
+def test_the_databases_own_client_inserts_a_job(db: Database) -> None:
+    command = db.server.client_command(db.url)
+    if command is None:
+        pytest.skip(f"the command-line client of {db.kind} is not on this machine; install it to run this test")
+    subprocess.run(command, input=b"INSERT INTO jobs (type) VALUES ('from the client');", check=True, timeout=30)
+    assert db.rows("SELECT type, status FROM jobs") == [("from the client", "pending")]
+
+
+def test_the_time_of_creation_is_the_databases_in_utc(db: Database) -> None:
+    db.rows("INSERT INTO jobs (type) VALUES ('a')")
+    since = {
+        "postgresql": "extract(epoch from now() - created_at)",
+        "mariadb": "timestampdiff(SECOND, created_at, utc_timestamp(6))",
+        "sqlite": "(julianday('now') - julianday(created_at)) * 86400",
+    }
+    [(seconds,)] = db.rows(f"SELECT {since[db.kind]} FROM jobs")
+    assert -1 < float(seconds) < 60
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("status", "'done'"),
+        ("priority", "40000"),
+        ("priority", "-40000"),
+        ("max_attempts", "0"),
+        ("timeout_seconds", "-1"),
+        ("timeout_seconds", "0"),
+        ("type", "''"),
+        ("status", "'running'"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_the_name_of_its_column(db: Database, column: str, value: str) -> None:
+    columns, values = ("type", value) if column == "type" else (f"type, {column}", f"'a', {value}")
+    with pytest.raises(Exception, match=r"(?i)check|constraint") as refusal:
+        db.rows(f"INSERT INTO jobs ({columns}) VALUES ({values})")
+    assert re.search(f"jobs_({column}|{value.strip(chr(39))})", str(refusal.value)), refusal.value
+    assert db.rows("SELECT count(*) FROM jobs") == [(0,)]
+
+
+@pytest.mark.parametrize("column", ["run_at", "expires_at"])
+def test_an_instant_that_is_none_is_refused(db: Database, column: str) -> None:
+    for value in ("'infinity'", "'soon'", "'2026-01-01T00:00:00Z'", "'2026-13-45 00:00:00'"):
+        if db.kind == "postgresql" and "T" in value:
+            continue  # PostgreSQL reads it as the instant it is
+        if db.kind == "mariadb" and "T" in value:
+            continue  # MariaDB too
+        with pytest.raises(Exception, match=rf"(?i){column}|timestamp|datetime"):
+            db.rows(f"INSERT INTO jobs (type, {column}) VALUES ('a', {value})")
+    assert db.rows("SELECT count(*) FROM jobs") == [(0,)]
+
+
+def test_a_payload_that_is_no_json_is_refused(db: Database) -> None:
+    for value in ("{no", "", "{'a': 1}"):
+        quoted = value.replace("'", "''")
+        with pytest.raises(Exception, match=r"(?i)json|payload"):
+            db.rows(f"INSERT INTO jobs (type, payload) VALUES ('a', '{quoted}')")
+    assert db.rows("SELECT count(*) FROM jobs") == [(0,)]
+
+
+def test_names_are_compared_letter_by_letter(db: Database) -> None:
+    key = QUOTED_KEY[db.kind]
+    db.rows(f"INSERT INTO jobs (type, {key}) VALUES ('a', 'K'), ('a', 'k')")
+    assert db.rows(f"SELECT count(*) FROM jobs WHERE {key} = 'k'") == [(1,)]
+
+
+def test_every_column_is_explained_in_databases_that_can(db: Database) -> None:
+    tells = {
+        "postgresql": "SELECT count(*) FROM information_schema.columns WHERE table_schema = 'public'"
+        " AND table_name <> 'jobtable_version'"
+        " AND col_description((table_schema || '.' || table_name)::regclass, ordinal_position) IS NULL",
+        "mariadb": "SELECT count(*) FROM information_schema.columns WHERE table_schema = database()"
+        " AND table_name <> 'jobtable_version' AND column_comment = ''",
+    }
+    if db.kind in tells:
+        assert db.rows(tells[db.kind]) == [(0,)]
