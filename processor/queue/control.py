@@ -1,0 +1,143 @@
+"""What people ask for: cancel, pause, resume, retry, delete; pause a type; mark notifications as read.
+
+Each verb takes a filter and works in batches, so that a million rows make many short transactions and no long one.
+The moves that are allowed are those of `lifecycle`; rows in another state are left alone, and the answer says how many
+were changed. The same can be done with plain SQL where the contract says so (`cancel_requested`, `job_types.paused`).
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, delete, false, insert, null, select, update
+
+from models import job_types, jobs, notifications, now
+from processor.db.database import Database
+from processor.judge import Policy
+from processor.lifecycle import MOVES, Reason, Status
+from processor.queue.lookup import Filter
+from processor.queue.upkeep import BATCH, Notifies, cancel_waiting
+from processor.queue.where import is_, is_one_of
+
+
+def cancel(database: Database, which: Filter, notifies: Notifies | None = None) -> tuple[int, int]:
+    """Cancel what waits, at once, and ask what runs to stop; give (cancelled, asked)."""
+    notifies = notifies or (lambda type_, status: Policy().notifies(status))
+    wanted = which.conditions(database)
+
+    def end_waiting(connection: Connection) -> int:
+        return cancel_waiting(connection, database.dialect, tuple(wanted), notifies, BATCH)
+
+    asked = _change(database, [*wanted, is_(Status.RUNNING), ~jobs.c.cancel_requested], {"cancel_requested": True})
+    return _repeat(database, end_waiting), asked
+
+
+def pause(database: Database, which: Filter) -> int:
+    """Keep jobs that wait from being claimed; give how many."""
+    return _move(database, which, "pause", {"reason": Reason.ASKED.value})
+
+
+def resume(database: Database, which: Filter) -> int:
+    """Let paused jobs go on; give how many."""
+    return _move(database, which, "resume", {"reason": None})
+
+
+def retry(database: Database, which: Filter) -> int:
+    """Put finished jobs back as if they were new, errors and events kept; give how many."""
+    fresh = {
+        "attempt": 0,
+        "crashes": 0,
+        "reason": None,
+        "run_at": None,
+        "started_at": None,
+        "finished_at": None,
+        "progress": None,
+        "progress_message": None,
+        "result": null(),
+        "error_type": None,
+        "error_message": None,
+        "error_detail": None,
+        "duplicate_of": None,
+        "cancel_requested": false(),
+    }
+    return _move(database, which, "retry", fresh)
+
+
+def remove(database: Database, which: Filter) -> int:
+    """Delete jobs that do not run, with their events, errors and notifications; give how many."""
+    removable = [*which.conditions(database), is_one_of(set(Status) - {Status.RUNNING})]
+
+    def verb(connection: Connection) -> int:
+        ids = _lock(connection, removable)
+        if ids:
+            connection.execute(delete(jobs).where(jobs.c.id.in_(ids)))
+        return len(ids)
+
+    return _repeat(database, verb)
+
+
+def pause_type(database: Database, name: str, *, until: datetime | None = None, seconds: float | None = None) -> None:
+    """Keep a whole type from being claimed: until resumed, until an instant, or for so many seconds."""
+    timed = until is not None or seconds is not None
+    end: Any = database.dialect.after(seconds) if seconds is not None else until
+    _set_type(database, name, {"paused": not timed, "paused_until": end})
+
+
+def resume_type(database: Database, name: str) -> None:
+    """Let a type be claimed again."""
+    _set_type(database, name, {"paused": False, "paused_until": None})
+
+
+def _set_type(database: Database, name: str, values: dict[str, Any]) -> None:
+    def verb(connection: Connection) -> None:
+        changed = connection.execute(
+            update(job_types).where(job_types.c.name == name).values(**values, updated_at=now())
+        )
+        if not changed.rowcount:
+            connection.execute(insert(job_types).values(name=name, **values))
+
+    database.write(verb)
+
+
+def mark_read(database: Database, ids: Sequence[int] = (), *, owner: str | None = None) -> int:
+    """Mark notifications as read: these, or all (of an owner); give how many were unread."""
+    wanted: list[Any] = [notifications.c.read_at.is_(None)]
+    if ids:
+        wanted.append(notifications.c.id.in_(ids))
+    if owner is not None:
+        wanted.append(notifications.c.owner == owner)
+    return database.write(
+        lambda connection: connection.execute(update(notifications).where(*wanted).values(read_at=now())).rowcount
+    )
+
+
+def _move(database: Database, which: Filter, name: str, values: dict[str, Any]) -> int:
+    leaves, reaches = MOVES[name]
+    wanted = [*which.conditions(database), is_one_of(leaves)]
+    return _change(database, wanted, {"status": reaches.value, **values})
+
+
+def _change(database: Database, wanted: list[Any], values: dict[str, Any]) -> int:
+    def verb(connection: Connection) -> int:
+        ids = _lock(connection, wanted)
+        if ids:
+            connection.execute(update(jobs).where(jobs.c.id.in_(ids)).values(values))
+        return len(ids)
+
+    return _repeat(database, verb)
+
+
+def _lock(connection: Connection, wanted: list[Any]) -> list[int]:
+    """Lock the next rows in the order of their ids: who locks in one order cannot deadlock."""
+    statement = select(jobs.c.id).where(*wanted).order_by(jobs.c.id).limit(BATCH).with_for_update()
+    return list(connection.execute(statement).scalars())
+
+
+def _repeat(database: Database, verb: Callable[[Connection], int]) -> int:
+    """Run a verb that changes at most a batch until it changes less; what it changed must not match again."""
+    total = 0
+    while True:
+        changed = database.write(verb)
+        total += changed
+        if changed < BATCH:
+            return total

@@ -1,0 +1,124 @@
+"""Store what running jobs tell: progress on the row, log lines and output as numbered events.
+
+One transaction for all jobs that said something since the last time. It is fenced like a settle: what a stale worker
+says is not written. Numbers are taken from the job's row, so they have no gaps and no two writers can take the same.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, and_, case, insert, select, update
+
+from models import job_events, jobs
+from processor.db.database import Database
+from processor.db.dialects import INTEGER, NUMBER, TEXT
+from processor.lifecycle import Status
+from processor.queue.where import is_
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    kind: str
+    level: str | None = None
+    percent: float | None = None
+    text: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What one job said since the last time, and the claim under which it runs."""
+
+    job_id: int
+    claim_no: int
+    attempt: int
+    events: tuple[Event, ...]
+
+    @property
+    def progress(self) -> Event | None:
+        return next((event for event in reversed(self.events) if event.kind == "progress"), None)
+
+
+_TOLD = {"id": INTEGER, "claim_no": INTEGER, "count": INTEGER, "percent": NUMBER, "message": TEXT}
+_EVENT = {
+    "job_id": INTEGER,
+    "number": INTEGER,
+    "attempt": INTEGER,
+    "kind": TEXT,
+    "level": TEXT,
+    "percent": NUMBER,
+    "text": TEXT,
+}
+
+
+def store(database: Database, processor_id: str, told: Sequence[Told]) -> int:
+    """Store events and progress of several jobs; give how many events the fence let through."""
+
+    def verb(connection: Connection) -> int:
+        first = _take_numbers(connection, database, processor_id, told)
+        rows = [
+            _event_row(one, event, first[one.job_id] + offset)
+            for one in told
+            if one.job_id in first
+            for offset, event in enumerate(one.events)
+        ]
+        if rows:
+            given = database.dialect.rows(_EVENT, rows)
+            connection.execute(insert(job_events).from_select(list(_EVENT), select(given)))
+        return len(rows)
+
+    return database.write(verb) if told else 0
+
+
+def _take_numbers(
+    connection: Connection, database: Database, processor_id: str, told: Sequence[Told]
+) -> dict[int, int]:
+    """Lock the jobs that are still ours, take their next numbers and set their progress; give the first number each."""
+    given = database.dialect.rows(_TOLD, [_told_row(one) for one in told])
+    mine = and_(
+        jobs.c.id == given.c.id,
+        jobs.c.claim_no == given.c.claim_no,
+        jobs.c.processor_id == processor_id,
+        is_(Status.RUNNING),
+    )
+    latest = connection.execute(
+        select(jobs.c.id, jobs.c.event_no).join(given, mine).order_by(jobs.c.id).with_for_update(of=jobs)
+    ).all()
+    if latest:
+        connection.execute(
+            update(jobs)
+            .where(mine)
+            .values(
+                {
+                    jobs.c.event_no: jobs.c.event_no + given.c.count,
+                    jobs.c.progress: case((given.c.percent.is_not(None), given.c.percent), else_=jobs.c.progress),
+                    jobs.c.progress_message: case(
+                        (given.c.message.is_not(None), given.c.message), else_=jobs.c.progress_message
+                    ),
+                }
+            )
+        )
+    return {row.id: row.event_no + 1 for row in latest}
+
+
+def _told_row(one: Told) -> dict[str, Any]:
+    progress = one.progress
+    return {
+        "id": one.job_id,
+        "claim_no": one.claim_no,
+        "count": len(one.events),
+        "percent": progress.percent if progress else None,
+        "message": progress.text if progress else None,
+    }
+
+
+def _event_row(one: Told, event: Event, number: int) -> dict[str, Any]:
+    return {
+        "job_id": one.job_id,
+        "number": number,
+        "attempt": one.attempt,
+        "kind": event.kind,
+        "level": event.level,
+        "percent": event.percent,
+        "text": event.text,
+    }

@@ -1,0 +1,86 @@
+import pytest
+
+from processor.db.database import Database
+from processor.lifecycle import Status
+from processor.outcome import Kind
+from processor.queue import control
+from processor.queue.lookup import Filter
+from processor.queue.settle import settle
+from tests.queue.conftest import Queue, verdict_of
+
+
+def test_cancel_ends_what_waits_and_asks_what_runs(queue: Queue) -> None:
+    queue.insert("type", "'a'", "'a'")
+    queue.claim(jobs=1)
+    assert control.cancel(queue.database, Filter()) == (1, 1)
+    assert queue.rows("SELECT status, cancel_requested FROM jobs ORDER BY id") == [("running", 1), ("cancelled", 1)]
+    assert queue.rows("SELECT job_id FROM notifications") == [(2,)]
+    assert control.cancel(queue.database, Filter()) == (0, 0)
+
+
+def test_a_paused_job_is_not_claimed_until_it_is_resumed(queue: Queue) -> None:
+    queue.insert("type", "'a'", "'a'")
+    assert control.pause(queue.database, Filter(ids=(1,))) == 1
+    assert [job.id for job in queue.claim()] == [2]
+    assert control.resume(queue.database, Filter()) == 1
+    assert [job.id for job in queue.claim()] == [1]
+
+
+def test_a_retried_job_starts_as_if_it_were_new_and_keeps_its_errors(queue: Queue) -> None:
+    queue.insert("type", "'a'")
+    [job] = queue.claim()
+    settle(queue.database, [verdict_of(job, Kind.RAISED, error_type="E", error_message="m")])
+    assert control.retry(queue.database, Filter(ids=(1,))) == 1
+    assert queue.rows("SELECT status, attempt, error_type, finished_at FROM jobs") == [("pending", 0, None, None)]
+    assert queue.rows("SELECT count(*) FROM job_errors") == [(1,)]
+    assert queue.claim()[0].attempt == 1
+
+
+@pytest.mark.parametrize("verb", [control.pause, control.resume, control.retry, control.remove])
+def test_a_running_job_is_left_alone(queue: Queue, verb: object) -> None:
+    queue.insert("type", "'a'")
+    queue.claim()
+    assert verb(queue.database, Filter()) == 0  # type: ignore[operator]
+    assert queue.status(1) == ("running", None)
+
+
+def test_deleting_a_job_deletes_what_was_told_of_it(queue: Queue) -> None:
+    queue.insert("type", "'a'")
+    [job] = queue.claim()
+    settle(queue.database, [verdict_of(job, Kind.RAISED)])
+    assert control.remove(queue.database, Filter(statuses=(Status.FAILED,))) == 1
+    for table in ("jobs", "job_errors", "notifications"):
+        assert queue.rows(f"SELECT count(*) FROM {table}") == [(0,)]
+
+
+def test_more_than_a_batch_is_changed_in_several_transactions(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "BATCH", 10)
+    queue.insert("type", *["'a'"] * 25)
+    transactions = []
+    write = Database.write
+    monkeypatch.setattr(Database, "write", lambda self, verb: (transactions.append(1), write(self, verb))[1])
+    assert control.pause(queue.database, Filter()) == 25
+    assert len(transactions) == 3
+
+
+def test_filters_narrow_by_each_field(queue: Queue) -> None:
+    queue.insert("type, owner, subject", "'a', 'ada', 's1'", "'a', 'bob', 's1'", "'b', 'ada', 's2'")
+    queue.rows("UPDATE jobs SET created_at = '2020-01-01 00:00:00' WHERE id = 1")
+    for which, expected in (
+        (Filter(types=("b",)), 1),
+        (Filter(owner="ada"), 2),
+        (Filter(subject="s1"), 2),
+        (Filter(older_than=3600), 1),
+        (Filter(newer_than=3600), 2),
+        (Filter(owner="ada", types=("a",)), 1),
+    ):
+        assert control.pause(queue.database, which) == expected, which
+        control.resume(queue.database, Filter())
+
+
+def test_notifications_are_marked_as_read_once(queue: Queue) -> None:
+    queue.insert("type, owner", "'a', 'ada'", "'a', 'bob'")
+    settle(queue.database, [verdict_of(job, Kind.RETURNED) for job in queue.claim()])
+    assert control.mark_read(queue.database, owner="ada") == 1
+    assert control.mark_read(queue.database) == 1
+    assert control.mark_read(queue.database) == 0
