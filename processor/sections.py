@@ -1,0 +1,267 @@
+"""Every key that can be set, its default, and what is accepted: one class for each table of `jobtable.toml`.
+
+What a value may look like is in `quantities`; rules that concern several keys are here, beside them.
+"""
+
+import ipaddress
+import re
+import socket
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from processor import provenance
+from processor.errors import SettingsError
+from processor.quantities import (
+    Argv,
+    Count,
+    File,
+    Files,
+    Names,
+    Positive,
+    Ratio,
+    Seconds,
+    Size,
+    Table,
+    against_folder,
+    matching,
+)
+
+DATABASES = ("sqlite", "postgresql", "mysql", "mariadb")
+LEASE_BEATS = 4
+"""A lease outlives three missed heartbeats: one lost packet or one slow commit must not fence a healthy processor."""
+_NAME = r"[^\W\d]\w*(\.[^\W\d]\w*)*"
+TypeName = Annotated[
+    str,
+    AfterValidator(
+        matching(
+            r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,99}",
+            "a type name: letters, digits and _ . : - (at most 100, the first a letter or digit)",
+        )
+    ),
+]
+Identifier = Annotated[str, AfterValidator(matching(r"[A-Za-z_]\w{0,62}", "letters, digits and _ (at most 63)"))]
+Function = Annotated[str, AfterValidator(matching(f"{_NAME}:{_NAME}", 'a function such as "package.module:function"'))]
+PrintableName = Annotated[
+    str, AfterValidator(matching(r"[^\x00-\x1f\x7f]{1,200}", "1 to 200 letters without line ends"))
+]
+Attempts = Annotated[Count, Field(le=1000)]
+Factor = Annotated[Ratio, Field(ge=1, le=100)]
+Share = Annotated[Ratio, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class Database(Section):
+    url: str = Field(default="sqlite:///jobtable.db", validate_default=True, repr=False)
+    schema_name: Identifier | None = Field(default=None, alias="schema")
+    wakeup: bool = False
+    connect_timeout: Positive = 5.0
+
+    @field_validator("url")
+    @classmethod
+    def _known_database(cls, url: str, info: ValidationInfo) -> str:
+        scheme, separator, rest = url.partition("://")
+        if not separator or scheme.partition("+")[0] not in DATABASES:
+            raise ValueError("expected postgresql://…, mysql://…, mariadb://… or sqlite:///path")
+        if scheme.partition("+")[0] != "sqlite":
+            return url
+        path, question, options = rest.removeprefix("/").partition("?")
+        if not rest.startswith("/") or path in ("", ":memory:"):
+            raise ValueError("expected the path of a file, sqlite:///path: processor and commands have to share it")
+        return f"{scheme}:///{against_folder(Path(path), info)}{question}{options}"
+
+    @property
+    def safe_url(self) -> str:
+        """The address without its password, for messages and logs."""
+        return provenance.mask_text(self.url)
+
+
+class Processor(Section):
+    name: PrintableName = Field(default_factory=socket.gethostname)
+    max_concurrent: Count = 3
+    max_processes: Count | None = None
+    poll_interval: Annotated[Seconds, Field(ge=0.01)] = 1.0
+    timeout: Positive = 600.0
+    grace: Seconds = 5.0
+    max_attempts: Attempts = 1
+    drain_timeout: Seconds = 30.0
+    heartbeat_interval: Annotated[Seconds, Field(ge=0.05)] = 5.0
+    lease: Positive = Field(default=60.0, validate_default=True)
+    sample_interval: Annotated[Seconds, Field(ge=0.1)] = 15.0
+    workdir: File | None = None
+    workdir_limit_bytes: Size = 1024**3
+    memory_limit_bytes: Size | None = None
+    max_payload_bytes: Size = 1024**2
+    max_output_bytes: Size = 1024**2
+    max_result_bytes: Size = 1024**2
+    run_dir: File | None = None
+    modules: Names = ()
+    interpreter: File | None = None
+    pythonpath: Files = Field(default=(Path(),), validate_default=True)
+    environment: Table = Field(default={}, repr=False)
+    pass_environment: Names = ()
+
+    @field_validator("lease")
+    @classmethod
+    def _outlives_missed_beats(cls, lease: float, info: ValidationInfo) -> float:
+        beat = info.data.get("heartbeat_interval")
+        if beat is not None and lease < LEASE_BEATS * beat:
+            raise ValueError(
+                f"expected at least {LEASE_BEATS * beat:g} s, {LEASE_BEATS} times heartbeat_interval = {beat:g};"
+                f" got {lease:g}, and a processor that misses a few heartbeats would be declared dead while it works"
+            )
+        return lease
+
+    @property
+    def processes(self) -> int:
+        """How many of the slots may be operating-system processes of their own."""
+        return min(self.max_processes or self.max_concurrent, self.max_concurrent)
+
+
+class Retry(Section):
+    """The n-th pause is `delay * factor ** (n - 1)`, at most `max_delay`, plus or minus the share `jitter`."""
+
+    delay: Seconds = 10.0
+    factor: Factor = 2.0
+    max_delay: Seconds = 3600.0
+    jitter: Share = 0.2
+
+
+class TypeRetry(Section):
+    delay: Seconds | None = None
+    factor: Factor | None = None
+    max_delay: Seconds | None = None
+    jitter: Share | None = None
+
+
+class Metrics(Section):
+    listen: str = "127.0.0.1:9750"
+
+    @field_validator("listen")
+    @classmethod
+    def _an_address(cls, listen: str) -> str:
+        host, port = _split_address(listen) if listen else ("off", "0")
+        if not re.fullmatch(r"[A-Za-z0-9_.:%-]+", host) or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
+            raise ValueError('expected host:port such as 127.0.0.1:9750, 0.0.0.0:9750 for every network, or "" for off')
+        return listen
+
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """Where to listen; None: nowhere."""
+        if not self.listen:
+            return None
+        host, port = _split_address(self.listen)
+        return host, int(port)
+
+    @property
+    def is_loopback(self) -> bool:
+        host = _split_address(self.listen)[0]
+        try:
+            return ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            return host == "localhost"
+
+
+def _split_address(listen: str) -> tuple[str, str]:
+    host, _, port = listen.rpartition(":")
+    return host.removeprefix("[").removesuffix("]"), port
+
+
+class Log(Section):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "text"] = "auto"
+
+
+class Type(Section):
+    """How one type is run. What is None is taken from [processor] and [retry]."""
+
+    python: Function | None = None
+    command: Argv | None = None
+    http: str | None = Field(default=None, repr=False)
+    timeout: Positive | None = None
+    grace: Seconds | None = None
+    max_attempts: Attempts | None = None
+    retry_on: Names | None = None
+    retry: TypeRetry = TypeRetry()
+    notify: Literal["both", "completed", "failed", "none"] = "both"
+    jobs_per_worker: Count = 1
+    interpreter: File | None = None
+    pythonpath: Files | None = None
+    environment: Table = Field(default={}, repr=False)
+    pass_environment: Names = ()
+    memory_limit_bytes: Size | None = None
+    workdir_limit_bytes: Size | None = None
+    max_output_bytes: Size | None = None
+    max_result_bytes: Size | None = None
+    secret: SecretStr | None = None
+    secret_file: File | None = None
+    headers: Table = Field(default={}, repr=False)
+
+    @field_validator("http")
+    @classmethod
+    def _an_http_address(cls, http: str | None) -> str | None:
+        if http is not None and not _is_http(http):
+            raise ValueError("expected an address such as https://example.org/hook")
+        return http
+
+    @field_validator("headers")
+    @classmethod
+    def _headers(cls, headers: dict[str, str]) -> dict[str, str]:
+        for name, text in headers.items():
+            if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or re.search(r"[\x00-\x08\x0a-\x1f\x7f]", text):
+                raise ValueError(f"expected header names, and texts without line ends; got {name!r}")
+        return headers
+
+    @model_validator(mode="after")
+    def _exactly_one_handler(self) -> "Type":
+        named = [kind for kind in ("python", "command", "http") if getattr(self, kind) is not None]
+        if len(named) != 1:
+            found = " and ".join(named) or "none of them"
+            raise ValueError(f"expected exactly one of python, command and http, got {found}")
+        if self.http is None and (self.secret or self.secret_file or self.headers):
+            raise ValueError("expected secret, secret_file and headers only beside http")
+        if self.secret is not None and self.secret_file is not None:
+            raise ValueError("expected secret or secret_file, got both")
+        return self
+
+    @property
+    def kind(self) -> Literal["python", "command", "http"]:
+        return "python" if self.python is not None else "command" if self.command is not None else "http"
+
+    def read_secret(self) -> str | None:
+        """Return the signing secret; `secret_file` is read anew, so that a reload picks up a changed one."""
+        if self.secret_file is None:
+            return self.secret.get_secret_value() if self.secret is not None else None
+        try:
+            secret = self.secret_file.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            why = getattr(error, "strerror", None) or "it is not text"
+            raise SettingsError(
+                f"The secret_file {self.secret_file} cannot be read: {why}. Nothing was started.",
+                "Make it readable for this user, or correct its path.",
+            ) from error
+        if not secret:
+            raise SettingsError(f"The secret_file {self.secret_file} is empty.", "Write the secret into it.")
+        return secret
+
+
+def _is_http(address: str) -> bool:
+    try:
+        parts = urlsplit(address)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and address.isprintable()
+    except ValueError:  # a port that is no number, or a bracket that does not close
+        return False
