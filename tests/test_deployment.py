@@ -1,0 +1,181 @@
+"""What is in `deployment/`, checked by the tools that will read it; without a tool, its tests are skipped."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from processor import settings as s
+from processor.errors import SettingsError
+from processor.metrics import Metrics
+
+FOLDER = Path(__file__).parent.parent / "deployment"
+UNIT = FOLDER / "jobtable.service"
+EXPOSURE = 2.5
+"""systemd's own score, 10 is naked; below 2.5 it says OK."""
+
+
+def run(tool: str, package: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    program = shutil.which(tool)
+    if program is None:
+        pytest.skip(f"{tool} is NOT installed, deployment/ was not checked with it: apt-get install {package}")
+    return subprocess.run([program, *arguments], capture_output=True, text=True, timeout=60)
+
+
+def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return run("promtool", "prometheus", *(FOLDER / a if a.endswith(".yml") else a for a in arguments))
+
+
+@pytest.fixture
+def unit(tmp_path: Path) -> Path:
+    """The unit with a program that exists here; systemd refuses one that does not."""
+    text = re.sub(r"^ExecStart=\S+", f"ExecStart={shutil.which('true')}", UNIT.read_text(), flags=re.MULTILINE)
+    copy = tmp_path / UNIT.name
+    copy.write_text(text)
+    return copy
+
+
+def unit_values(key: str) -> list[str]:
+    return re.findall(rf"^{key}=(.*)$", UNIT.read_text(), re.MULTILINE)
+
+
+def compose() -> dict[str, Any]:
+    yaml = pytest.importorskip(
+        "yaml", reason="PyYAML is NOT installed, compose.yaml was not checked: pip install pyyaml"
+    )
+    parsed: dict[str, Any] = yaml.safe_load((FOLDER / "compose.yaml").read_text())
+    return parsed
+
+
+# --- systemd --------------------------------------------------------------------------------------------------------
+
+
+def test_systemd_has_no_complaint_about_the_unit(unit: Path) -> None:
+    verified = run("systemd-analyze", "systemd", "verify", unit)
+    assert (verified.returncode, verified.stdout, verified.stderr) == (0, "", "")  # unknown keys only print
+
+
+def test_systemd_would_complain_about_a_wrong_unit(unit: Path) -> None:
+    unit.write_text(unit.read_text().replace("ProtectClock=", "ProtectClok="))
+    assert "ProtectClok" in run("systemd-analyze", "systemd", "verify", unit).stderr
+
+
+def test_the_unit_is_hardened(unit: Path) -> None:
+    threshold = f"--threshold={round(EXPOSURE * 10)}"
+    scored = run("systemd-analyze", "systemd", "security", "--offline=true", threshold, unit)
+    assert scored.returncode == 0, scored.stdout
+
+
+def test_the_unit_waits_longer_than_a_drain() -> None:
+    processor = s.Processor.model_validate({})
+    assert int(unit_values("TimeoutStopSec")[0]) >= processor.drain_timeout + processor.grace + 5
+
+
+def test_the_unit_stops_for_good_on_refused_settings() -> None:
+    assert unit_values("RestartPreventExitStatus") == [str(SettingsError.exit_code)]
+
+
+def test_the_unit_sets_only_settings_that_exist(tmp_path: Path) -> None:
+    (tmp_path / "jobtable.toml").touch()
+    environ = dict(pair.split("=", 1) for pair in unit_values("Environment"))
+    assert environ["JOBTABLE_CONFIG"].startswith("/etc/")
+    s.load(tmp_path / "jobtable.toml", environ)
+
+
+# --- prometheus -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("check", "config", "prometheus.yml"), ("check", "rules", "alerts.yml"), ("test", "rules", "alerts_test.yml")],
+)
+def test_prometheus_accepts_its_files(arguments: tuple[str, ...]) -> None:
+    checked = promtool(*arguments)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert "SUCCESS" in checked.stdout
+
+
+def test_every_alert_is_raised_in_a_test() -> None:
+    alerts = set(re.findall(r"- alert: (\w+)", (FOLDER / "alerts.yml").read_text()))
+    tests = (FOLDER / "alerts_test.yml").read_text()
+    raised = set(re.findall(r"- alertname: (\w+)\n\s+eval_time: \w+\n\s+exp_alerts:\n", tests))
+    assert len(alerts) >= 7
+    assert raised == alerts
+
+
+def test_every_metric_in_an_alert_exists() -> None:
+    named = set(re.findall(r"\bjobtable_\w+", (FOLDER / "alerts.yml").read_text()))
+    exported = {family.name for family in Metrics(["mail"]).registry.collect()}
+    exported |= {f"{name}_total" for name in exported}
+    assert named
+    assert named <= exported
+
+
+def test_alerts_fit_the_default_settings() -> None:
+    (late,) = re.findall(r"jobtable_heartbeat_age_seconds > (\d+)", (FOLDER / "alerts.yml").read_text())
+    processor = s.Processor.model_validate({})
+    assert 2 * processor.heartbeat_interval < int(late) < processor.lease / 2
+
+
+# --- containers -----------------------------------------------------------------------------------------------------
+
+
+def test_the_services_start_in_order() -> None:
+    services = compose()["services"]
+    assert services["migrate"]["depends_on"]["database"]["condition"] == "service_healthy"
+    assert services["processor"]["depends_on"]["migrate"]["condition"] == "service_completed_successfully"
+    assert "healthcheck" in services["database"]
+
+
+def test_the_services_run_commands_that_exist() -> None:
+    services = compose()["services"]
+    for name in ("migrate", "processor"):
+        program = "import sys; from processor.cli import main; sys.exit(main())"
+        arguments = [*services[name]["command"], "--help"]
+        shown = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, timeout=60)
+        assert shown.returncode == 0, shown.stderr
+
+
+def test_the_services_set_only_settings_that_exist() -> None:
+    for service in compose()["services"].values():
+        environ = {
+            name: value.replace("${POSTGRES_PASSWORD:?choose one, of letters and digits}", "hunter2")
+            for name, value in service.get("environment", {}).items()
+        }
+        url = s.load(None, environ).database.url
+        assert "JOBTABLE_DATABASE__URL" not in environ or url == "postgresql://jobtable:hunter2@database/jobtable"
+
+
+def test_the_services_have_no_more_rights_than_they_need() -> None:
+    for name in ("migrate", "processor"):
+        service = compose()["services"][name]
+        assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"])
+        assert service["security_opt"] == ["no-new-privileges:true"]
+    published = [port for service in compose()["services"].values() for port in service.get("ports", [])]
+    assert published
+    assert all(port.startswith("127.0.0.1:") for port in published)
+
+
+def test_what_the_services_mount_exists() -> None:
+    mounts = [volume for service in compose()["services"].values() for volume in service.get("volumes", [])]
+    files = [mount.split(":")[0] for mount in mounts if mount.startswith("./")]
+    assert files
+    assert all((FOLDER / file).is_file() for file in files)
+
+
+def test_a_container_is_given_longer_than_a_drain() -> None:
+    processor = s.Processor.model_validate({})
+    seconds = int(compose()["services"]["processor"]["stop_grace_period"].removesuffix("s"))
+    assert seconds >= processor.drain_timeout + processor.grace + 5
+
+
+def test_the_image_sets_only_settings_that_exist_and_is_no_root() -> None:
+    text = (FOLDER / "Dockerfile").read_text()
+    assert s.load(None, dict(re.findall(r"\b(JOBTABLE_\w+)=(\S+)", text))).metrics.address == ("0.0.0.0", 9750)
+    assert re.findall(r"^USER (\d+)$", text, re.MULTILINE)[-1] != "0"
+    assert 'ENTRYPOINT ["tini", "--", "jobtable"]' in text
+    assert "--require-hashes" in text
