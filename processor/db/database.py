@@ -55,6 +55,7 @@ class Database:
         )
         event.listen(self._engine, "connect", lambda connection, record: self.dialect.prepare(connection))
         event.listen(self._engine, "begin", self._begin)
+        event.listen(self._engine, "do_connect", self._connect)
         self._writing = self._engine.execution_options(writes=True)
         self._reading = self.dialect.reading(self._engine)
 
@@ -110,6 +111,15 @@ class Database:
 
     def __exit__(self, *raised: object) -> None:
         self.close()
+
+    def _connect(self, dialect: Any, record: Any, arguments: Any, named: dict[str, Any]) -> Any:
+        try:
+            return dialect.connect(*arguments, **named)
+        except dialect.loaded_dbapi.Error as error:
+            accepted = self.dialect.without_refused(error, named)
+            if accepted is None:
+                raise
+            return dialect.connect(*arguments, **accepted)
 
     def _begin(self, connection: Connection) -> None:
         if connection.get_execution_options().get("writes"):

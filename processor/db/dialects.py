@@ -9,7 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from sqlalchemy import (
+    ARRAY,
     URL,
+    BigInteger,
     ColumnElement,
     DateTime,
     Engine,
@@ -36,6 +38,8 @@ Rows = Sequence[Mapping[str, Any]]
 INTEGER, NUMBER, TEXT, BOOLEAN = "integer", "number", "text", "boolean"
 """The shapes that a column of `rows` can have."""
 
+IDLE_TRANSACTION = 10
+"""Seconds after which the server ends an idle transaction of ours: its process was stopped with rows locked."""
 _MIGRATION_LOCK = 5_628_325_442_000_001
 """One number (and MariaDB lock name) that every process which migrates waits for."""
 
@@ -65,6 +69,10 @@ class Dialect:
     def engine_options(self) -> dict[str, Any]:
         return {}
 
+    def without_refused(self, error: Exception, arguments: dict[str, Any]) -> dict[str, Any] | None:
+        """Give connect arguments without what a server in between refused; None: that was not the reason."""
+        return None
+
     def prepare(self, connection: Any) -> None:
         """Set up one new driver connection."""
 
@@ -93,12 +101,16 @@ class Dialect:
         """Give the size of a text or JSON column in bytes."""
         return func.octet_length(value)
 
+    def among(self, identity: ColumnElement[Any], ids: Sequence[int]) -> ColumnElement[bool]:
+        """State that a primary key is one of these; a join alone lets MariaDB scan, and lock, the whole table."""
+        return identity.in_(ids)
+
     def json(self, value: ColumnElement[Any]) -> ColumnElement[Any]:
         """Give a text as JSON, where the database does not take one for the other."""
         return value
 
     def rows_sql(self, columns: Mapping[str, str]) -> str:
-        """Give the SELECT that reads the bound JSON document `:rows` as a table; the columns are ours, never a user's."""
+        """Give the SELECT that reads the bound JSON document `:rows` as a table."""
         raise TypeError(type(self).__name__)
 
     def rows(self, columns: Mapping[str, str], values: Rows, name: str = "given") -> Subquery:
@@ -147,7 +159,13 @@ class PostgreSQL(Dialect):
             "keepalives_interval": 10,
             "keepalives_count": 3,
             "tcp_user_timeout": 20_000,
+            "options": f"-c idle_in_transaction_session_timeout={IDLE_TRANSACTION * 1000}",
         }
+
+    def without_refused(self, error: Exception, arguments: dict[str, Any]) -> dict[str, Any] | None:
+        if "options" in arguments and "startup parameter" in str(error):  # a transaction pooler
+            return {name: value for name, value in arguments.items() if name != "options"}
+        return None
 
     def prepare(self, connection: Any) -> None:
         from psycopg.types.string import TextLoader
@@ -171,6 +189,9 @@ class PostgreSQL(Dialect):
 
     def bytes_of(self, value: ColumnElement[Any]) -> ColumnElement[int]:
         return func.octet_length(cast(value, LongText))
+
+    def among(self, identity: ColumnElement[Any], ids: Sequence[int]) -> ColumnElement[bool]:
+        return identity == func.any(bindparam(None, list(ids), type_=ARRAY(BigInteger)))  # one parameter, one plan
 
     def json(self, value: ColumnElement[Any]) -> ColumnElement[Any]:
         return cast(value, JsonText())
@@ -212,6 +233,9 @@ class MariaDB(Dialect):
     def prepare(self, connection: Any) -> None:
         with connection.cursor() as cursor:
             cursor.execute("SET time_zone = '+00:00', innodb_lock_wait_timeout = 5")
+            cursor.execute("SHOW VARIABLES LIKE 'idle_transaction_timeout'")
+            if cursor.fetchone():  # MariaDB has it, MySQL has not
+                cursor.execute(f"SET idle_transaction_timeout = {IDLE_TRANSACTION}")
 
     def after(self, seconds: Any) -> ColumnElement[Any]:
         micros = func.round(type_coerce(seconds, Float(53)) * 1_000_000)
@@ -232,12 +256,12 @@ class MariaDB(Dialect):
 
 class SQLite(Dialect):
     driver = "sqlite+pysqlite"
-    retryable = frozenset({"SQLITE_BUSY", "SQLITE_BUSY_SNAPSHOT", "SQLITE_LOCKED"})
+    retryable = frozenset({"SQLITE_BUSY_SNAPSHOT", "SQLITE_LOCKED"})  # busy: it has already waited
     refused = frozenset({"SQLITE_CONSTRAINT", "SQLITE_TOOBIG", "SQLITE_MISMATCH"})
     missing_table = frozenset({"SQLITE_ERROR"})
 
     def connect_arguments(self, connect_timeout: float) -> dict[str, Any]:
-        return {"timeout": 10.0, "check_same_thread": False}
+        return {"timeout": connect_timeout, "check_same_thread": False}
 
     def prepare(self, connection: Any) -> None:
         connection.isolation_level = None  # transactions are begun by us, as writers from the start

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, and_, case, insert, select, update
 
 from models import job_events, jobs
 from processor.db.database import Database
-from processor.db.dialects import INTEGER, NUMBER, TEXT
+from processor.db.dialects import INTEGER, NUMBER, TEXT, Dialect
 from processor.lifecycle import Status
 from processor.queue.where import is_
 
@@ -51,11 +51,19 @@ _EVENT = {
 }
 
 
-def store(database: Database, processor_id: str, told: Sequence[Told]) -> int:
-    """Store events and progress of several jobs; give how many events the fence let through."""
+def store(database: Database, processor_id: str, told: Sequence[Told]) -> list[Told]:
+    """Store events and progress of several jobs; give back what belongs to rows that others hold locked just now."""
 
-    def verb(connection: Connection) -> int:
-        first = _take_numbers(connection, database, processor_id, told)
+    def verb(connection: Connection) -> list[Told]:
+        given = database.dialect.rows(_TOLD, [_told_row(one) for one in told])
+        ours = and_(
+            jobs.c.id == given.c.id,
+            jobs.c.claim_no == given.c.claim_no,
+            jobs.c.processor_id == processor_id,
+            is_(Status.RUNNING),
+            database.dialect.among(jobs.c.id, [one.job_id for one in told]),
+        )
+        first = _take_numbers(connection, database.dialect, given, ours)
         rows = [
             _event_row(one, event, first[one.job_id] + offset)
             for one in told
@@ -63,31 +71,28 @@ def store(database: Database, processor_id: str, told: Sequence[Told]) -> int:
             for offset, event in enumerate(one.events)
         ]
         if rows:
-            given = database.dialect.rows(_EVENT, rows)
-            connection.execute(insert(job_events).from_select(list(_EVENT), select(given)))
-        return len(rows)
+            stored = database.dialect.rows(_EVENT, rows)
+            connection.execute(insert(job_events).from_select(list(_EVENT), select(stored)))
+        if len(first) == len(told):
+            return []
+        held = set(connection.execute(select(jobs.c.id).join(given, ours)).scalars()) - set(first)
+        return [one for one in told if one.job_id in held]
 
-    return database.write(verb) if told else 0
+    return database.write(verb) if told else []
 
 
-def _take_numbers(
-    connection: Connection, database: Database, processor_id: str, told: Sequence[Told]
-) -> dict[int, int]:
+def _take_numbers(connection: Connection, dialect: Dialect, given: Any, ours: Any) -> dict[int, int]:
     """Lock the jobs that are still ours, take their next numbers and set their progress; give the first number each."""
-    given = database.dialect.rows(_TOLD, [_told_row(one) for one in told])
-    mine = and_(
-        jobs.c.id == given.c.id,
-        jobs.c.claim_no == given.c.claim_no,
-        jobs.c.processor_id == processor_id,
-        is_(Status.RUNNING),
-    )
     latest = connection.execute(
-        select(jobs.c.id, jobs.c.event_no).join(given, mine).order_by(jobs.c.id).with_for_update(of=jobs)
+        select(jobs.c.id, jobs.c.event_no)
+        .join(given, ours)
+        .order_by(jobs.c.id)
+        .with_for_update(of=jobs, skip_locked=True)
     ).all()
     if latest:
         connection.execute(
             update(jobs)
-            .where(mine)
+            .where(ours, dialect.among(jobs.c.id, [row.id for row in latest]))
             .values(
                 {
                     jobs.c.event_no: jobs.c.event_no + given.c.count,

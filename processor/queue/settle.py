@@ -4,8 +4,9 @@ Every row is matched by its claim (job, processor, claim number, still `running`
 is stale: an answer with a name, not an error, and never tried again. Sending a batch twice changes nothing: what the
 first sending wrote is recognised by the claim that the row still carries.
 
-A batch that the database refuses is halved until the one outcome it will not store stands alone; that job fails as
-`unstorable`, its neighbours are settled.
+Nothing holds up a batch. A row that somebody else holds locked (a person's open transaction, a stopped processor) is
+left for the next time. A batch that the database refuses is halved until the one outcome it will not store stands
+alone; that job fails as `unstorable`, its neighbours are settled.
 """
 
 from collections.abc import Iterable, Sequence
@@ -42,18 +43,24 @@ class Settlement:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What became of a batch: accepted as they were written, refused as stale, refused by the database."""
+    """What became of a batch: accepted as written, refused as stale, held by others, refused by the database."""
 
     accepted: tuple[Settlement, ...] = ()
     stale: tuple[Settlement, ...] = ()
+    held: tuple[Settlement, ...] = ()
     unstorable: tuple[tuple[Settlement, str], ...] = ()
 
     def __add__(self, other: "Settled") -> "Settled":
-        return Settled(self.accepted + other.accepted, self.stale + other.stale, self.unstorable + other.unstorable)
+        return Settled(
+            self.accepted + other.accepted,
+            self.stale + other.stale,
+            self.held + other.held,
+            self.unstorable + other.unstorable,
+        )
 
 
 def settle(database: Database, batch: Sequence[Settlement]) -> Settled:
-    """Settle a batch; the slots of everything in the answer are free.
+    """Settle a batch; the slots of everything in the answer are free, but for what others hold.
 
     Raises `DatabaseUnreachable`; the batch may have been written then: send it again, marked `again`.
     """
@@ -91,11 +98,20 @@ def _write(connection: Connection, dialect: Dialect, batch: Sequence[Settlement]
         _insert_notifications(connection, dialect, ours)
         _insert_enqueued(connection, dialect, ours)
     missing = [settlement for settlement in batch if settlement.job_id not in owned]
-    applied = _already_written(connection, dialect, [settlement for settlement in missing if settlement.again])
-    return Settled(
-        accepted=(*ours, *(settlement for settlement in missing if settlement.job_id in applied)),
-        stale=tuple(settlement for settlement in missing if settlement.job_id not in applied),
-    )
+    return Settled(accepted=tuple(ours)) + _explain(connection, dialect, missing)
+
+
+def _explain(connection: Connection, dialect: Dialect, missing: Sequence[Settlement]) -> Settled:
+    """Say why rows were not to be had: written before by this very claim, held by others, or not ours any more."""
+    if not missing:
+        return Settled()
+    given = _claims(dialect, missing)
+    rows = connection.execute(select(jobs.c.id, jobs.c.status).join(given, _is_claimed_by(given)))
+    claimed = {row.id: row.status for row in rows}
+    written = [one for one in missing if one.again and claimed.get(one.job_id, Status.RUNNING) != Status.RUNNING]
+    held = [one for one in missing if claimed.get(one.job_id) == Status.RUNNING]
+    stale = [one for one in missing if one not in written and one not in held]
+    return Settled(tuple(written), tuple(stale), tuple(held))
 
 
 _CLAIM = {"id": INTEGER, "processor_id": TEXT, "claim_no": INTEGER}
@@ -118,27 +134,16 @@ def _is_claimed_by(given: Any) -> Any:
 
 
 def _lock(connection: Connection, dialect: Dialect, batch: Sequence[Settlement]) -> dict[int, bool]:
-    """Lock the rows that the claims still own, in the order of their ids; tell where a cancel was asked for."""
+    """Lock the rows that the claims still own and nobody else holds; tell where a cancel was asked for."""
     given = _claims(dialect, batch)
     rows = connection.execute(
         select(jobs.c.id, jobs.c.cancel_requested)
         .join(given, _is_claimed_by(given))
-        .where(is_(Status.RUNNING))
+        .where(is_(Status.RUNNING), dialect.among(jobs.c.id, [settlement.job_id for settlement in batch]))
         .order_by(jobs.c.id)
-        .with_for_update(of=jobs)
+        .with_for_update(of=jobs, skip_locked=True)
     )
     return {row.id: row.cancel_requested for row in rows}
-
-
-def _already_written(connection: Connection, dialect: Dialect, batch: Sequence[Settlement]) -> set[int]:
-    """Find which claims are over by their own doing: the row still carries them and runs no more."""
-    if not batch:
-        return set()
-    given = _claims(dialect, batch)
-    rows = connection.execute(
-        select(jobs.c.id).join(given, _is_claimed_by(given)).where(jobs.c.status != Status.RUNNING.value)
-    )
-    return set(rows.scalars())
 
 
 def _final_word(settlement: Settlement, cancel_requested: bool) -> Settlement:
@@ -191,7 +196,7 @@ def _update_jobs(connection: Connection, dialect: Dialect, ours: Sequence[Settle
     completed = given.c.status == literal_column(f"'{Status.COMPLETED.value}'")
     connection.execute(
         update(jobs)
-        .where(jobs.c.id == given.c.id)
+        .where(jobs.c.id == given.c.id, dialect.among(jobs.c.id, [settlement.job_id for settlement in ours]))
         .values(
             {
                 jobs.c.status: given.c.status,

@@ -27,6 +27,6 @@ def test_what_a_stale_worker_says_is_not_written(queue: Queue) -> None:
     [job] = queue.claim()
     settle(queue.database, [verdict_of(job, Kind.RETURNED)])
     told = Told(job.id, job.claim_no, 1, (Event("progress", None, 40.0, "late"),))
-    assert store(queue.database, "p1", [told]) == 0
+    assert store(queue.database, "p1", [told]) == []
     assert queue.rows("SELECT count(*) FROM job_events") == [(0,)]
     assert queue.rows("SELECT progress FROM jobs") == [(100.0,)]

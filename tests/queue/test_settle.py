@@ -5,6 +5,7 @@ import pytest
 from processor.judge import Backoff, Policy
 from processor.outcome import Kind
 from processor.queue import leases
+from processor.queue.events import Event, Told, store
 from processor.queue.settle import settle
 from tests.queue.conftest import Queue, verdict_of
 
@@ -155,3 +156,25 @@ def test_any_text_without_nul_comes_back_as_it_was(queue: Queue) -> None:
     text = "quote ' \" back\\slash \n tab\t emoji 🦆 \u202e right-to-left, %s :name \x1b[31m"
     settle(queue.database, [verdict_of(job, Kind.RAISED, error_message=text, error_detail=text * 100)])
     assert queue.rows("SELECT error_message, error_detail FROM jobs") == [(text, text * 100)]
+
+
+def test_a_row_that_somebody_holds_locked_is_left_and_holds_nobody_up(queue: Queue) -> None:
+    if queue.kind == "sqlite":
+        return  # one writer at a time: nobody holds a single row
+    queue.insert("type", *["'a'"] * 3)
+    jobs = queue.claim()
+    told = [Told(job.id, job.claim_no, 1, (Event("log", "info", None, "hello"),)) for job in jobs]
+    person = queue.given.server.connect(queue.given.name)
+    cursor = person.cursor()
+    cursor.execute("BEGIN")
+    cursor.execute("SELECT id FROM jobs WHERE id = 2 FOR UPDATE")
+    cursor.fetchall()
+    assert store(queue.database, "p1", told) == [told[1]]
+    settled = settle(queue.database, [verdict_of(job, Kind.RETURNED) for job in jobs])
+    assert [settlement.job_id for settlement in settled.accepted] == [1, 3]
+    assert [settlement.job_id for settlement in settled.held] == [2]
+    assert settled.stale == ()
+    cursor.execute("ROLLBACK")
+    person.close()
+    assert store(queue.database, "p1", told[1:2]) == []
+    assert len(settle(queue.database, settled.held).accepted) == 1

@@ -1,0 +1,82 @@
+"""Step two of the loop, once per poll: obey plain UPDATEs, keep the due index small, look after the dead."""
+
+from processor import happenings as h
+from processor.queue import leases, upkeep, wakeup
+from processor.work.rescue import Rescuer, settle_lost
+from processor.work.rhythm import Rhythm
+from processor.work.state import State
+
+RESCUE_PAUSE = 5.0
+"""Seconds between two looks at the other processors; the proof of death needs readings closer than half a lease."""
+MOVES_PER_TURN = 10
+"""Batches of parking and promoting before the next claim: a flood of future rows must not delay the due ones."""
+
+
+class Chores:
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._rescuer = Rescuer(state.database, state.happenings, state.settings.processor.lease)
+        self._rescue = Rhythm(min(RESCUE_PAUSE, state.settings.processor.lease / 4), jitter=0.2)
+        self.poll = Rhythm(state.settings.processor.poll_interval, jitter=0.2)
+
+    def hurry(self) -> None:
+        """Somebody says that there is something to do."""
+        self.poll.now()
+
+    def set_pace(self) -> None:
+        """Take over a poll interval that was changed."""
+        self.poll = Rhythm(self._state.settings.processor.poll_interval, jitter=0.2)
+
+    def step(self) -> None:
+        state = self._state
+        if state.patience.away or not self.poll.is_due():
+            return
+        self.poll.rest()
+        if state.patience.lost:
+            self._rescuer.forget()
+        with state.patience.step():
+            self._move()
+            upkeep.cancel_asked(state.database, state.roster.notifies)
+            self._stop_cancelled()
+            self._reconcile()
+            self._look_after_the_dead()
+            if state.settings.database.wakeup:
+                wakeup.fall_asleep(state.database)
+            state.more_is_due = True
+
+    def _move(self) -> None:
+        for move in (upkeep.park, upkeep.promote):
+            for _ in range(MOVES_PER_TURN):
+                if move(self._state.database) < upkeep.BATCH:
+                    break
+
+    def _stop_cancelled(self) -> None:
+        state = self._state
+        if not state.ledger.runs:
+            return
+        for job_id, claim_no in leases.cancelled(state.database, state.life.id):
+            run = state.ledger.find(job_id, claim_no)
+            if run is not None:
+                state.stop(run, "cancel")
+
+    def _reconcile(self) -> None:
+        """Act on what the heartbeat found: rows nobody runs are settled, runs whose row is gone are stopped."""
+        state = self._state
+        audit = state.life.take_audit()
+        if audit is None:
+            return
+        held = set(state.holdings().known)
+        unknown = [orphan for orphan in audit.unknown if (orphan.id, orphan.claim_no) not in held]
+        if unknown:
+            message = "The database says that this processor runs the job, and the processor does not know it."
+            settle_lost(state.database, state.happenings, state.roster, unknown, message)
+            state.happenings.emit(h.ClaimsReleased(len(unknown), "audit"))
+        for job_id, claim_no in audit.taken:
+            run = state.ledger.find(job_id, claim_no)
+            if run is not None:
+                state.stop(run, "release")
+
+    def _look_after_the_dead(self) -> None:
+        if self._rescue.is_due():
+            self._rescue.rest()
+            self._rescuer.look(self._state.life.id, self._state.roster)

@@ -1,0 +1,87 @@
+"""Step three of the loop: claim as much as there is room for, and hand it to the supervisor.
+
+The claim's number is chosen before it is sent. When the answer is lost the claim may have happened: its number goes on
+the abandoned list, and the next heartbeat gives those rows back; nothing of them was started.
+"""
+
+import time
+
+from processor.errors import DatabaseError
+from processor.happenings import ClaimFinished, SlotsUsed
+from processor.outcome import Kind, Outcome
+from processor.queue.claim import ClaimedJob, Slots, claim
+from processor.work.state import State
+
+
+class Claiming:
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def step(self) -> None:
+        state, processor = self._state, self._state.settings.processor
+        if state.patience.away or not state.can_claim():
+            return
+        room = state.ledger.room(processor.max_concurrent, processor.processes)
+        with state.patience.step():
+            for job in self._claim(room):
+                self._dispatch(job)
+            state.newest_claim = state.claim_no
+        state.happenings.emit(SlotsUsed(state.ledger.used, processor.max_concurrent))
+
+    def _claim(self, room: Slots) -> list[ClaimedJob]:
+        state = self._state
+        state.claim_no += 1
+        before = time.monotonic()
+        try:
+            claimed = claim(
+                state.database,
+                state.life.id,
+                state.claim_no,
+                state.roster.wanted(),
+                room,
+                max_payload_bytes=state.settings.processor.max_payload_bytes,
+            )
+        except DatabaseError:
+            state.abandoned.append(state.claim_no)
+            raise
+        state.more_is_due = len(claimed) >= min(room.jobs, max(room.processes, 1))
+        state.happenings.emit(ClaimFinished(len(claimed), room.jobs, time.monotonic() - before))
+        return claimed
+
+    def _dispatch(self, job: ClaimedJob) -> None:
+        state = self._state
+        runnable = state.roster.types[job.type]
+        run = state.ledger.open(job, runnable, state.life.id)
+        unfit = _unfit(job, state.settings.processor.max_payload_bytes)
+        if unfit is not None or job.payload is None:
+            state.ledger.close(run, unfit or Outcome(Kind.MALFORMED))
+            return
+        timeout = job.timeout_seconds or runnable.timeout
+        state.life.crew.run(run.number, runnable.spec, _facts(job, state.life.id), job.payload, timeout)
+
+
+def _facts(job: ClaimedJob, processor_id: str) -> dict[str, object]:
+    """Put together what a handler is told of its job."""
+    return {
+        "id": job.id,
+        "type": job.type,
+        "attempt": job.attempt,
+        "owner": job.owner,
+        "key": job.key,
+        "subject": job.subject,
+        "fence": f"{processor_id}:{job.claim_no}",
+    }
+
+
+def _unfit(job: ClaimedJob, max_payload_bytes: int) -> Outcome | None:
+    """Say why a claimed row cannot be run; None: it can."""
+    if job.expired:
+        message = "Its expires_at had passed before a slot was free."
+        return Outcome(Kind.EXPIRED, error_type="Expired", error_message=message)
+    if job.payload is None:
+        message = (
+            f"The payload has {job.payload_bytes:,} bytes; [processor] max_payload_bytes allows {max_payload_bytes:,}."
+            " Put a reference to the data into the payload, or raise the limit."
+        )
+        return Outcome(Kind.MALFORMED, error_type="PayloadTooLarge", error_message=message)
+    return None

@@ -1,0 +1,191 @@
+"""One life of a processor: an id of its own, a lock file, a supervisor, a row, a heartbeat.
+
+The lock file is the proof of death for others on the same machine: it carries the id, and whoever can lock it knows
+that daemon and supervisor are both gone. A file that is missing, or carries another id, proves nothing: it may be
+another machine's, or another container's.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+import tempfile
+import time
+import uuid
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from processor.db import Database
+from processor.errors import StartRefused
+from processor.happenings import Happenings, ProcessorStarted
+from processor.queue import leases
+from processor.settings import Settings
+from processor.work.crew import Crew
+from processor.work.heartbeat import Heartbeat, Holdings
+from processor.work.roster import Roster
+
+
+class Incarnation:
+    """Begins with its lock and its supervisor; `register` makes the row and starts the heartbeat.
+
+    Raises `StartRefused` where lock files cannot be written.
+    """
+
+    def __init__(self, run_dir: Path | None) -> None:
+        self.id = str(uuid.uuid4())
+        self._lock = Lock(run_dir or default_run_dir(), self.id)
+        self.crew = Crew(self._lock.descriptor)
+        self._heartbeat: Heartbeat | None = None
+
+    @property
+    def registered(self) -> bool:
+        return self._heartbeat is not None
+
+    @property
+    def is_over(self) -> bool:
+        """Tell whether others may have taken what this incarnation ran."""
+        return self._heartbeat is not None and self._heartbeat.fenced.is_set()
+
+    def register(
+        self,
+        settings: Settings,
+        roster: Roster,
+        database: Database,
+        *,
+        holdings: Callable[[], Holdings],
+        wake: Callable[[], None],
+        happenings: Happenings,
+    ) -> None:
+        """Make the row and begin to beat. Raises `DatabaseError`; it can be tried again."""
+        processor, registered_at = settings.processor, time.monotonic()
+        leases.register(database, self._row(settings, roster), processor.lease)
+        self._heartbeat = Heartbeat(
+            open_database(settings, connections=1),
+            self.id,
+            interval=processor.heartbeat_interval,
+            lease=processor.lease,
+            renew=self._renew,
+            holdings=holdings,
+            wake=wake,
+            happenings=happenings,
+            registered_at=registered_at,
+        )
+        self._heartbeat.start()
+        happenings.emit(
+            ProcessorStarted(
+                self.id, processor.name, database.address, tuple(sorted(roster.types)), processor.max_concurrent
+            )
+        )
+
+    def _renew(self, seconds: float) -> None:
+        self.crew.renew(seconds)  # whichever supervisor it is by then
+
+    def _row(self, settings: Settings, roster: Roster) -> leases.Registration:
+        return leases.Registration(
+            id=self.id,
+            name=settings.processor.name,
+            host=socket.gethostname()[:200],
+            pid=os.getpid(),
+            version=our_version(),
+            types=json.dumps(sorted(roster.types)),
+            max_concurrent=settings.processor.max_concurrent,
+            lock_file=str(self._lock.path),
+        )
+
+    def describe(self, settings: Settings, roster: Roster, database: Database) -> None:
+        """Tell what this processor can run since its settings changed."""
+        row = self._row(settings, roster)
+        leases.describe(database, self.id, row.types, row.max_concurrent)
+
+    def take_audit(self) -> leases.Audit | None:
+        """Give what the latest heartbeat found to differ, once."""
+        if self._heartbeat is None:
+            return None
+        audit, self._heartbeat.audit = self._heartbeat.audit, None
+        return audit
+
+    def replace_crew(self) -> None:
+        """Start a new supervisor under the same lock; the old one is gone."""
+        self.crew.dismiss()
+        self.crew = Crew(self._lock.descriptor)
+        if self._heartbeat is not None:
+            self.crew.renew(self._heartbeat.remaining)
+
+    def stop_beating(self) -> None:
+        if self._heartbeat is not None:
+            self._heartbeat.stop()
+
+    def end(self) -> None:
+        """Let the supervisor go and then the lock: in this order, or others could prove death too early."""
+        self.crew.dismiss()
+        self._lock.release()
+
+
+class Lock:
+    """A file that carries the incarnation's id and is locked while daemon or supervisor lives."""
+
+    def __init__(self, folder: Path, processor_id: str) -> None:
+        self.path = folder / f"{processor_id}.lock"
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            os.write(self.descriptor, processor_id.encode())
+            fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise StartRefused(
+                f"The lock file of this processor cannot be written in {folder}: {error.strerror or error}."
+                " Without it others could not tell quickly that it died. Nothing was started.",
+                "Make the folder writable for this user, or set [processor] run_dir to one that is.",
+            ) from error
+
+    def release(self) -> None:
+        with contextlib.suppress(OSError):
+            self.path.unlink()
+        os.close(self.descriptor)
+
+
+def is_proved_dead(lock_file: str | None, processor_id: str) -> bool:
+    """Tell whether nobody holds the lock of that incarnation on this machine."""
+    if lock_file is None:
+        return False
+    try:
+        descriptor = os.open(lock_file, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        if os.read(descriptor, 100).decode(errors="replace") != processor_id:
+            return False
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def default_run_dir() -> Path:
+    """Give a folder that the processors of this user on this machine share."""
+    given = os.environ.get("RUNTIME_DIRECTORY") or os.environ.get("XDG_RUNTIME_DIR")
+    if given:
+        return Path(given.split(":")[0]) / "jobtable"
+    return Path(tempfile.gettempdir()) / f"jobtable-{os.getuid()}"
+
+
+def our_version() -> str:
+    try:
+        return version("jobtable")
+    except PackageNotFoundError:  # a checkout that was never installed
+        return "0"
+
+
+def open_database(settings: Settings, connections: int = 2) -> Database:
+    """Open the database that the settings name."""
+    section = settings.database
+    return Database(
+        section.url,
+        schema=section.schema_name,
+        connect_timeout=section.connect_timeout,
+        connections=connections,
+    )

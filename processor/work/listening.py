@@ -1,0 +1,75 @@
+"""Step zero of the loop: take in what the supervisor tells, and judge what has ended."""
+
+from dataclasses import replace
+
+from processor.errors import Refused
+from processor.happenings import JobStarted, SupervisorLost, SupervisorNotice
+from processor.outcome import Kind, Outcome
+from processor.queue.enqueue import NewJob
+from processor.queue.events import Event
+from processor.work.ledger import Run
+from processor.work.messages import Message
+from processor.work.state import State
+
+MOST_ENQUEUED = 10_000
+"""Jobs that one attempt may enqueue; they are inserted in the transaction that completes it."""
+
+
+class Listening:
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def step(self) -> None:
+        self.take_in()
+        if self._state.life.crew.lost:
+            self._state.happenings.emit(SupervisorLost(len(self._state.ledger.runs)))
+            self.give_up("The supervisor of this processor ended while the job ran.")
+            self._state.life.replace_crew()
+
+    def take_in(self) -> None:
+        for message in self._state.life.crew.receive():
+            self._hear(message)
+
+    def give_up(self, why: str) -> None:
+        """Judge as lost what no supervisor will tell us about any more."""
+        for run in list(self._state.ledger.runs.values()):
+            outcome = Outcome(Kind.LOST, error_type="Lost", error_message=why, started=run.started)
+            self._state.ledger.close(run, outcome)
+
+    def _hear(self, message: Message) -> None:
+        tell = message["tell"]
+        run = self._state.ledger.runs.get(message.get("run", 0))
+        if tell == "notice":
+            self._state.happenings.emit(SupervisorNotice(message["text"]))
+        elif run is None:
+            return  # what an earlier supervisor ran, or `ready`
+        elif tell == "started":
+            run.started = True
+            self._state.happenings.emit(JobStarted(run.job.id, run.job.type, run.job.attempt, run.job.wait_seconds))
+        elif tell == "event":
+            _note(run, message)
+        elif tell == "ended":
+            self._state.ledger.close(run, _outcome(run, message))
+
+
+def _note(run: Run, message: Message) -> None:
+    if message["kind"] == "enqueue":
+        run.enqueued += message["jobs"]
+    else:
+        run.tell(Event(message["kind"], message.get("level"), message.get("percent"), message.get("text")))
+
+
+def _outcome(run: Run, message: Message) -> Outcome:
+    """Read an outcome; one that asks to enqueue what cannot be a job is a failure of the handler."""
+    outcome = Outcome.from_message(message)
+    if not run.enqueued:
+        return outcome
+    try:
+        if len(run.enqueued) > MOST_ENQUEUED:
+            raise Refused(f"{len(run.enqueued):,} jobs were enqueued; at most {MOST_ENQUEUED:,} are possible.")
+        for wish in run.enqueued:
+            NewJob.from_message(wish)
+    except Refused as error:
+        run.enqueued = []
+        return replace(outcome, kind=Kind.PROTOCOL, result=None, error_type="EnqueueRefused", error_message=str(error))
+    return outcome

@@ -1,0 +1,206 @@
+"""Which types this processor can run, and how: the settings, completed by what the handlers say of themselves.
+
+The daemon never imports a handler. It asks a worker of the handler's own interpreter, once at start and at each
+reload: is the function there, is it async, which types does a module of decorated handlers bring? A handler that
+cannot be found is said at once, and its jobs are still claimed and fail with the same sentence: a job that nobody
+tells about is worse than one that failed.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from processor.errors import SettingsError
+from processor.happenings import HandlerUnusable, Happenings
+from processor.judge import Backoff, Policy
+from processor.queue.claim import Wanted
+from processor.sections import Type
+from processor.settings import Limits, Settings
+
+WORKER = Path(__file__).with_name("worker.py")
+DESCRIBE_SECONDS = 60.0
+"""How long a user's modules may take to be imported when they are asked what they are."""
+PASSED = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "SYSTEMROOT")
+"""What a handler inherits of the daemon's environment; everything else, secrets first of all, it does not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Runnable:
+    """How one type is run. `spec` is what the supervisor is told; `timeout` in seconds."""
+
+    type: str
+    spec: dict[str, Any]
+    policy: Policy
+    timeout: float
+
+    @property
+    def process(self) -> bool:
+        return bool(self.spec["kind"] != "shared")
+
+
+@dataclass(frozen=True, slots=True)
+class Roster:
+    """All types this processor can run."""
+
+    types: Mapping[str, Runnable] = field(default_factory=dict)
+
+    def wanted(self) -> list[Wanted]:
+        return [Wanted(runnable.type, runnable.process) for runnable in self.types.values()]
+
+    def notifies(self, type_: str, status: Any) -> bool:
+        """Tell whether a final state is worth a notification; of a type that is not ours: as by default."""
+        runnable = self.types.get(type_)
+        return (runnable.policy if runnable else Policy()).notifies(status)
+
+
+def call_up(settings: Settings, happenings: Happenings) -> Roster:
+    """Put the roster together; asks each interpreter about its handlers.
+
+    Raises `SettingsError` for a module of decorated handlers that cannot be imported.
+    """
+    answers = _Answers(settings, happenings)
+    entries = {name: _complete(settings, name, entry, answers.of(name)) for name, entry in settings.types.items()}
+    for name, answer in answers.decorated.items():
+        entries.setdefault(name, _complete(settings, name, _decorated(name, answer), answer))
+    return Roster(entries)
+
+
+def _decorated(name: str, answer: dict[str, Any]) -> Type:
+    """Read a decorated handler's options as if they stood in the configuration."""
+    try:
+        return Type.model_validate({"python": f"{answer['handler']}:{name_of(answer)}", **answer.get("options", {})})
+    except ValueError as error:
+        raise SettingsError(
+            f"The options of the decorated handler {name!r} cannot be used: {error}", "Correct @handler(…)."
+        ) from error
+
+
+def name_of(answer: dict[str, Any]) -> str:
+    return str(answer.get("function") or "decorated")
+
+
+def _complete(settings: Settings, name: str, entry: Type, answer: dict[str, Any]) -> Runnable:
+    limits = settings.limits(entry)
+    return Runnable(name, _spec(settings, name, entry, limits, answer), _policy(limits), limits.timeout)
+
+
+def _policy(limits: Limits) -> Policy:
+    retry = limits.retry
+    backoff = Backoff(retry.delay, retry.factor, retry.max_delay, retry.jitter)
+    return Policy(limits.max_attempts, backoff, limits.retry_on, limits.notify)
+
+
+def _spec(settings: Settings, name: str, entry: Type, limits: Limits, answer: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "spec": name,
+        **_handler(entry, answer),
+        "environment": environment(limits),
+        "grace": limits.grace,
+        "memory_bytes": limits.memory_limit_bytes,
+        "output_bytes": limits.max_output_bytes,
+        "result_bytes": limits.max_result_bytes,
+        "workdir": str(settings.processor.workdir) if settings.processor.workdir else None,
+        "workdir_bytes": limits.workdir_limit_bytes,
+        "jobs_per_worker": limits.jobs_per_worker,
+        "interpreter": str(limits.interpreter or sys.executable),
+        "pythonpath": [str(folder) for folder in limits.pythonpath],
+    } | _http_overrides(entry)
+
+
+def _handler(entry: Type, answer: dict[str, Any]) -> dict[str, Any]:
+    if entry.command is not None:
+        return {"kind": "command", "command": list(entry.command)}
+    if entry.http is not None:
+        return {"kind": "shared", "handler": "processor.work.http:deliver", "settings": _target(entry)}
+    return {
+        "kind": "shared" if answer.get("async") else "solo",
+        "handler": answer.get("handler") or entry.python,
+        "name": answer.get("name"),
+    }
+
+
+def _target(entry: Type) -> dict[str, Any]:
+    return {"url": entry.http, "secret": entry.read_secret(), "headers": dict(entry.headers)}
+
+
+def _http_overrides(entry: Type) -> dict[str, Any]:
+    """The built-in handler is ours and runs in our interpreter, with our packages."""
+    return {} if entry.http is None else {"interpreter": sys.executable, "pythonpath": _our_packages()}
+
+
+def _our_packages() -> list[str]:
+    return [folder for folder in sys.path if folder and Path(folder).is_dir()]
+
+
+def environment(limits: Limits) -> dict[str, str]:
+    """Put together the complete environment of a handler."""
+    passed = {name: os.environ[name] for name in (*PASSED, *limits.pass_environment) if name in os.environ}
+    return {"PATH": os.defpath, **passed, **limits.environment}
+
+
+class _Answers:
+    """What the handlers say of themselves, asked once for each interpreter and path."""
+
+    def __init__(self, settings: Settings, happenings: Happenings) -> None:
+        self._happenings = happenings
+        self.decorated: dict[str, dict[str, Any]] = {}
+        self._found: dict[str, dict[str, Any]] = {}
+        for (interpreter, path), handlers in _questions(settings).items():
+            self._found |= self._ask(interpreter, path, {"handlers": handlers})
+        if settings.processor.modules:
+            self._ask_modules(settings)
+
+    def of(self, name: str) -> dict[str, Any]:
+        return self._found.get(name, {})
+
+    def _ask_modules(self, settings: Settings) -> None:
+        interpreter = str(settings.processor.interpreter or sys.executable)
+        path = tuple(str(folder) for folder in settings.processor.pythonpath)
+        found = self._ask(interpreter, path, {"modules": list(settings.processor.modules)})
+        broken = [answer["error"] for answer in found.values() if "error" in answer]
+        if broken:
+            raise SettingsError(" ".join(broken), "Correct [processor] modules, pythonpath or interpreter.")
+        self.decorated = found
+
+    def _ask(self, interpreter: str, path: Iterable[str], question: dict[str, Any]) -> dict[str, dict[str, Any]]:
+        names = [*question.get("handlers", ()), *question.get("modules", ())]
+        try:
+            answer = _describe(interpreter, {"pythonpath": list(path), **question})
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            answer = {name: {"error": f"Its interpreter {interpreter} does not answer: {error}"} for name in names}
+        for name in names:
+            if "error" in answer.get(name, {}):
+                self._happenings.emit(HandlerUnusable(name, answer[name]["error"]))
+        return answer
+
+
+def _questions(settings: Settings) -> dict[tuple[str, tuple[str, ...]], dict[str, str]]:
+    questions: dict[tuple[str, tuple[str, ...]], dict[str, str]] = {}
+    for name, entry in settings.types.items():
+        if entry.python is not None:
+            limits = settings.limits(entry)
+            path = tuple(str(folder) for folder in limits.pythonpath)
+            asked = questions.setdefault((str(limits.interpreter or sys.executable), path), {})
+            asked[name] = entry.python
+    return questions
+
+
+def _describe(interpreter: str, question: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    finished = subprocess.run(  # noqa: S603 - the interpreter is the configuration's
+        [interpreter, "-I", str(WORKER), "--describe"],
+        input=json.dumps(question).encode(),
+        capture_output=True,
+        timeout=DESCRIBE_SECONDS,
+        check=False,
+        env={name: os.environ[name] for name in PASSED if name in os.environ},
+    )
+    if finished.returncode:
+        last = finished.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
+        raise ValueError(f"it ended with code {finished.returncode}: {last[0]}")
+    types: dict[str, dict[str, Any]] = json.loads(finished.stdout)["types"]
+    return types

@@ -1,0 +1,54 @@
+"""What the steps of the loop share. Only the loop's thread changes it; the heartbeat reads `holdings`."""
+
+from dataclasses import dataclass, field
+
+from processor.db import Database
+from processor.happenings import Happenings, JobStopping
+from processor.settings import Settings
+from processor.work.heartbeat import Holdings
+from processor.work.incarnation import Incarnation
+from processor.work.ledger import Ledger, Run
+from processor.work.patience import Patience
+from processor.work.roster import Roster
+
+
+@dataclass
+class State:
+    settings: Settings
+    roster: Roster
+    database: Database
+    patience: Patience
+    happenings: Happenings
+    ledger: Ledger = field(default_factory=Ledger)
+    draining: bool = False
+    more_is_due: bool = True
+    released: int = 0
+    claim_no: int = 0
+    newest_claim: int = 0
+    abandoned: list[int] = field(default_factory=list)
+    life: Incarnation = field(init=False)
+
+    def can_claim(self) -> bool:
+        """Tell whether a claim now could bring anything."""
+        processor = self.settings.processor
+        room = self.ledger.room(processor.max_concurrent, processor.processes)
+        return self.life.registered and not self.draining and self.more_is_due and room.jobs > 0
+
+    def holdings(self) -> Holdings:
+        return self.ledger.holdings(self.newest_claim, self.abandoned)
+
+    def stop(self, run: Run, why: str) -> None:
+        """Ask a running job to stop; the supervisor kills it after its grace. Asking twice changes nothing."""
+        if run.stopping is None:
+            run.stopping = why
+            self.happenings.emit(JobStopping(run.job.id, run.job.type, why))
+            self.life.crew.stop(run.number, why)
+
+    def stop_all(self) -> None:
+        for run in list(self.ledger.runs.values()):
+            self.stop(run, "release")
+
+    def forget_claims(self) -> None:
+        """A new incarnation counts its claims from the start."""
+        self.claim_no = self.newest_claim = 0
+        self.abandoned.clear()

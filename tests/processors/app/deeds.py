@@ -1,0 +1,116 @@
+"""Handlers of the tests: each does one thing that a real one might, and leaves a trace that a test can read."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+
+def note(job):
+    """Write down that this attempt was started; one line, at once."""
+    line = f"{job.id} {job.attempt} {os.getpid()}\n".encode()
+    descriptor = os.open(job.payload["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(descriptor, line)
+    os.close(descriptor)
+
+
+def quick(job):
+    note(job)
+    return {"attempt": job.attempt}
+
+
+async def quick_async(job):
+    note(job)
+    return {"attempt": job.attempt}
+
+
+async def nothing(job):
+    return None
+
+
+def until(job):
+    """Work until a file appears; answer to a cancel."""
+    note(job)
+    job.progress(10, "waiting")
+    while not Path(job.payload["until"]).exists():
+        if job.cancelled:
+            raise RuntimeError("asked to stop")
+        time.sleep(0.01)
+    return "seen"
+
+
+def deaf(job):
+    """Work until a file appears and answer to nothing."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    note(job)
+    while not Path(job.payload["until"]).exists():
+        time.sleep(0.01)
+    return "seen"
+
+
+def spin(job):
+    note(job)
+    while True:
+        pass
+
+
+def breed(job):
+    """Leave a grandchild in a session of its own, deaf and without our environment, and never return."""
+    note(job)
+    code = "import os, signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(300)"
+    child = subprocess.Popen([sys.executable, "-c", code], start_new_session=True, env={"MARK": job.payload["mark"]})
+    note_pid(job, child.pid)
+    while True:
+        time.sleep(1)
+
+
+def note_pid(job, pid):
+    Path(job.payload["log"]).with_suffix(".pid").write_text(str(pid))
+
+
+def fail(job):
+    note(job)
+    raise ValueError("no good")
+
+
+def fail_once(job):
+    note(job)
+    if job.attempt == 1:
+        raise OSError("busy")
+    return "second time lucky"
+
+
+def die(job):
+    note(job)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def talk(job):
+    for n in range(5):
+        job.progress(n * 20, f"step {n}")
+        job.log(f"line {n}")
+        print(f"printed {n}", flush=True)
+    job.output("all of it")
+
+
+def flood(job):
+    block = b"x" * 1023 + b"\n"
+    for _ in range(job.payload["mebibytes"] * 1024):
+        os.write(1, block)
+
+
+def environment(job):
+    return dict(os.environ)
+
+
+def spawn_more(job):
+    for n in range(3):
+        job.enqueue("quick", {"log": job.payload["log"], "n": n})
+
+
+async def slow_async(job):
+    note(job)
+    await asyncio.sleep(3600)

@@ -1,0 +1,171 @@
+"""kill -9 of worker, supervisor and daemon, in each phase; and a daemon that only seems dead."""
+
+import os
+import signal
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.processors.running import Processor, Site, eventually, is_alive
+
+POINTS = [
+    "processor.work.claiming:claim:before",
+    "processor.work.claiming:claim:after",
+    "processor.work.crew:Crew.run:before",
+    "processor.work.crew:Crew.flush:after",
+    "processor.work.settling:settle:before",
+    "processor.work.settling:settle:after",
+    "processor.queue.events:store:before",
+    "processor.queue.events:store:after",
+    "processor.queue.leases:register:after",
+    "processor.queue.leases:beat:before",
+    "processor.queue.leases:beat:after",
+    "processor.queue.leases:leave:before",
+    "processor.queue.leases:leave:after",
+]
+COMMITTED = ("settling:settle:after", "leases:leave")
+"""Points after which the job's end is already in the database."""
+
+
+def crash(site: Site, point: str) -> None:
+    processor = site.start("--drain", program=["-m", "tests.processors.crashing", point])
+    code = processor.wait()
+    assert code == -signal.SIGKILL, f"it did not come to {point}: {code} {processor.tail()}"
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_daemon_killed_at_any_point_loses_nothing_and_doubles_nothing(site: Site, point: str) -> None:
+    """One job may be started twice, one only once; both end, each with one notification."""
+    site.write(types='[types.talkative]\npython = "deeds:talk"\nmax_attempts = 3')
+    site.insert("quick", {"max_attempts": 3})
+    site.insert("quick_async")
+    site.insert("talkative")
+    if "beat" in point:
+        site.insert("until", until=str(site.folder / "never"))
+    crash(site, point)
+    (site.folder / "never").touch()
+    jobs = {job: [attempt for one, attempt in site.starts() if one == job] for job in (1, 2)}
+    assert len(jobs[2]) <= 1
+
+    site.drain()
+    eventually(lambda: _all_final(site) or site.drain(), "every job has ended")
+    assert site.job(1)["status"] == "completed"
+    assert site.job(3)["status"] == "completed"
+    once_only = site.job(2)
+    assert once_only["status"] == "completed" or (once_only["status"], once_only["reason"]) == ("failed", "lost")
+    assert len([1 for job, _ in site.starts() if job == 2]) <= 1, "max_attempts = 1 means started at most once"
+    told = site.db.rows("SELECT job_id, count(*) FROM notifications GROUP BY job_id ORDER BY job_id")
+    assert [count for _, count in told] == [1] * len(told)
+    assert len(told) == site.db.rows("SELECT count(*) FROM jobs")[0][0]
+
+
+def _all_final(site: Site) -> bool:
+    return site.db.rows("SELECT count(*) FROM jobs WHERE status NOT IN ('completed', 'failed', 'cancelled')") == [(0,)]
+
+
+def test_a_restart_after_kill_9_fails_the_stale_rows_within_two_seconds(site: Site, tmp_path: Path) -> None:
+    site.insert("until", until=str(tmp_path / "never"))
+    site.insert("until", {"max_attempts": 2}, until=str(tmp_path / "never"))
+    first = site.start()
+    eventually(lambda: len(site.starts()) == 2, "both handlers have started")
+    first.kill()
+    eventually(lambda: not any(is_alive(pid) for pid in site.handler_pids()), "the supervisor killed its workers")
+    second = site.start()
+    second.await_event("processor_started")
+    started = time.monotonic()
+    site.await_status("failed")
+    eventually(lambda: len(site.starts()) == 3, "the other one is tried again")
+    assert time.monotonic() - started < 2.0
+    assert site.job()["reason"] == "lost"
+    assert second.events("processor_declared_dead", proof="lock")
+
+
+def test_a_killed_worker_is_one_failed_attempt(site: Site) -> None:
+    site.insert("die", {"max_attempts": 2})
+    site.insert("quick")
+    site.start()
+    job = site.await_status("failed")
+    assert (job["reason"], job["attempt"]) == ("exit", 2)
+    assert "SIGKILL" in job["error_message"]
+    site.await_status("completed", 2)
+
+
+def test_a_job_that_kills_its_worker_three_times_is_poison(site: Site) -> None:
+    site.insert("die", {"max_attempts": 50})
+    site.start()
+    job = site.await_status("failed")
+    assert (job["reason"], job["attempt"]) == ("poison", 3)
+
+
+def test_a_killed_supervisor_is_replaced_and_its_jobs_are_lost(site: Site, tmp_path: Path) -> None:
+    site.insert("until", until=str(tmp_path / "go"))
+    site.insert("until", {"max_attempts": 2}, until=str(tmp_path / "go"))
+    processor = site.start()
+    eventually(lambda: len(site.starts()) == 2, "both handlers have started")
+    [supervisor] = processor.children()
+    workers = site.handler_pids()
+    os.kill(supervisor, signal.SIGKILL)
+    processor.await_event("supervisor_lost")
+    assert site.await_status("failed")["reason"] == "lost"
+    eventually(lambda: not any(is_alive(pid) for pid in workers), "the workers went with their supervisor")
+    (tmp_path / "go").touch()
+    assert site.await_status("completed", 2)["attempt"] == 2
+    assert processor.children() != [supervisor]
+
+
+def test_a_daemon_stopped_past_its_lease_cannot_complete_the_job(site: Site, tmp_path: Path) -> None:
+    site.write(processor="")
+    site.insert("until", {"max_attempts": 2}, until=str(tmp_path / "go"))
+    sleeper = site.start("--name", "sleeper")
+    eventually(site.starts, "the handler has started")
+    [old_worker] = site.handler_pids()
+    stop(site, sleeper)
+    rival = site.start("--name", "rival")
+    rival.await_event("processor_declared_dead", proof="lease")
+    eventually(lambda: len(site.starts()) == 2, "the rival runs the second attempt")
+    assert not is_alive(old_worker), "the supervisor kept the deadline though its daemon was stopped"
+    sleeper.signal(signal.SIGCONT)
+    sleeper.await_event("stale_outcome_refused", job=1)
+    sleeper.await_event("processor_fenced")
+    eventually(lambda: len(sleeper.events("processor_started")) == 2, "it comes back as somebody new")
+    assert site.job()["status"] == "running"
+    (tmp_path / "go").touch()
+    job = site.await_status("completed")
+    assert job["attempt"] == 2
+    assert job["processor_id"] == rival.await_event("processor_started")["processor"]
+    assert site.db.rows("SELECT count(*) FROM notifications") == [(1,)]
+
+
+def stop(site: Site, processor: Processor) -> None:
+    """SIGSTOP; on SQLite not while it holds the one lock that everybody needs, which would stop everybody."""
+    processor.signal(signal.SIGSTOP)
+    if site.db.kind == "sqlite":
+        while not _can_write(site):
+            processor.signal(signal.SIGCONT)
+            processor.signal(signal.SIGSTOP)
+
+
+def _can_write(site: Site) -> bool:
+    with closing(site.db.server.connect(site.db.name, 0.2)) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+        except sqlite3.OperationalError:
+            return False
+    return True
+
+
+def test_a_healthy_neighbour_is_never_declared_dead(site: Site, tmp_path: Path) -> None:
+    site.insert("until", until=str(tmp_path / "go"))
+    owner = site.start("--name", "same")
+    eventually(site.starts, "the handler has started")
+    neighbour = site.start("--name", "same")
+    neighbour.await_event("processor_started")
+    eventually(lambda: len(neighbour.events("heartbeat_sent")) >= 12, "longer than a lease")
+    assert not neighbour.events("processor_declared_dead")
+    (tmp_path / "go").touch()
+    assert site.await_status("completed")["attempt"] == 1
+    assert owner.running

@@ -1,0 +1,106 @@
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.databases import Database
+from tests.processors.running import Site, eventually
+
+
+def test_results_survive_a_database_restart_in_the_middle(site: Site, tmp_path: Path) -> None:
+    if site.db.kind == "sqlite":
+        return  # a file has no server that could restart; see the locked database below
+    site.config.write_text(site.config.read_text().replace("lease = 4", "lease = 60"))
+    site.insert("until", until=str(tmp_path / "go"))
+    processor = site.start()
+    eventually(site.starts, "the handler has started")
+    site.db.server.stop("kill")
+    try:
+        processor.await_event("database_lost")
+        (tmp_path / "go").touch()
+        eventually(lambda: not processor_workers(processor), "the handler has ended while the database is away")
+    finally:
+        site.db.server.start()
+    processor.await_event("database_returned")
+    assert site.await_status("completed")["attempt"] == 1
+    assert site.starts() == [(1, 1)]
+    assert site.db.rows("SELECT count(*) FROM notifications") == [(1,)]
+    assert not processor.events("processor_fenced")
+
+
+def processor_workers(processor: object) -> list[int]:
+    [supervisor] = processor.children()  # type: ignore[attr-defined]
+    return [int(pid) for pid in Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()]
+
+
+def test_results_survive_a_database_file_that_is_locked_by_somebody_else(site: Site, tmp_path: Path) -> None:
+    if site.db.kind != "sqlite":
+        return
+    site.config.write_text(site.config.read_text().replace("lease = 4", "lease = 60"))
+    site.insert("until", until=str(tmp_path / "go"))
+    processor = site.start()
+    eventually(site.starts, "the handler has started")
+    connection = site.db.server.connect(site.db.name)
+    connection.execute("BEGIN EXCLUSIVE")
+    (tmp_path / "go").touch()
+    processor.await_event("database_lost")
+    connection.execute("ROLLBACK")
+    connection.close()
+    assert site.await_status("completed")["attempt"] == 1
+    assert site.db.rows("SELECT count(*) FROM notifications") == [(1,)]
+
+
+def test_a_processor_waits_for_a_database_that_is_away_at_its_start(site: Site) -> None:
+    if site.db.kind == "sqlite":
+        return
+    site.insert("quick")
+    site.db.server.stop()
+    try:
+        processor = site.start()
+        assert "cannot be reached" in processor.await_event("database_lost")["error"]
+    finally:
+        site.db.server.start()
+    site.await_status("completed")
+    assert processor.running
+
+
+def test_cut_connections_are_made_again(site: Site) -> None:
+    if site.db.kind == "sqlite":
+        return
+    processor = site.start()
+    processor.await_event("processor_started")
+    for number in range(1, 6):
+        assert site.db.server.kill_backends(site.db.name) >= 1
+        site.insert("quick")
+        site.await_status("completed", number)
+    processor.signal(signal.SIGTERM)
+    assert processor.wait() == 0
+
+
+def test_tables_that_are_missing_stop_the_start_with_the_command(empty_db: Database, tmp_path: Path) -> None:
+    site = Site(empty_db, tmp_path)
+    processor = site.start()
+    assert processor.wait() == 1
+    assert "jobtable migrate" in processor.tail()
+    assert "Traceback" not in processor.tail()
+    site.close()
+
+
+def test_a_run_dir_that_cannot_be_written_stops_the_start(site: Site) -> None:
+    (site.folder / "run").write_text("a file, no folder")
+    processor = site.start()
+    assert processor.wait() == 1
+    assert "run_dir" in processor.tail()
+    assert "Traceback" not in processor.tail()
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:1"])
+def test_a_port_in_use_is_said_with_its_setting(site: Site, listen: str) -> None:
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        processor = site.start("--metrics-listen", f"127.0.0.1:{taken.getsockname()[1]}")
+        assert processor.wait() == 1
+    assert "[metrics] listen" in processor.tail()
