@@ -35,24 +35,24 @@ def ping() -> None:
 
 
 class Contained(Process):
-    """A server in a container, at a port that stays the same when it is started again."""
+    """A server in a container, at a port that stays the same when it is started again.
+
+    Raises `Unavailable` when the container cannot be made: no image, no room, no port.
+    """
 
     def __init__(self, container: Any, inner_port: int, port: int) -> None:
+        from docker.errors import DockerException
+
         self._container = container.with_bind_ports(inner_port, port)
-        self._is_made = False
+        try:
+            container.start()
+        except (DockerException, RuntimeError, OSError) as error:  # testcontainers' own are RuntimeErrors
+            container.stop()
+            raise Unavailable(f"the container did not start: {error}") from error
         self.host: str = container.get_container_host_ip()
 
     def start(self) -> None:
-        from docker.errors import DockerException
-
-        try:
-            if self._is_made:
-                self._container.get_wrapped_container().start()
-            else:
-                self._container.start()
-                self._is_made = True
-        except (DockerException, TimeoutError, OSError) as error:
-            raise Unavailable(f"the container did not start: {error}") from error
+        self._container.get_wrapped_container().start()
 
     def stop(self, mode: str) -> None:
         container = self._container.get_wrapped_container()

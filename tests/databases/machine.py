@@ -144,7 +144,7 @@ class Kept(Process):
 
     def _let_go(self) -> None:
         assert self._keeper is not None
-        self._keeper.communicate()
+        self._keeper.communicate(timeout=START_SECONDS)
         self._keeper = None
         self.pid = None
 

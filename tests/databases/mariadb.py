@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pymysql
+from pymysql.constants import CLIENT, ER
 from sqlalchemy import URL, make_url
 
 from tests.databases import docker
@@ -31,11 +32,13 @@ SETTINGS = {
 
 class MariaDB(Server):
     kind = "mariadb"
+    lost = pymysql.OperationalError
 
     def __init__(self, source: str, process: Process, admin: URL, user: URL) -> None:
         super().__init__(source, process)
         self._admin = admin
         self._user = user
+        self._scripts: dict[str, str] = {}
 
     @property
     def version(self) -> str:
@@ -64,7 +67,7 @@ class MariaDB(Server):
 
     def kill_backends(self, database: str | None = None) -> int:
         where = f"db = '{database}'" if database else f"db LIKE '{self._prefix}%'"
-        ids = self.rows(f"SELECT id FROM information_schema.processlist WHERE {where}")
+        ids = self.rows(f"SELECT id FROM information_schema.processlist WHERE {where} AND id <> connection_id()")
         return sum(self._kill(number) for (number,) in ids)
 
     def start(self) -> None:
@@ -82,13 +85,14 @@ class MariaDB(Server):
             autocommit=True,
             charset="utf8mb4",
             connect_timeout=patience,
+            client_flag=CLIENT.MULTI_STATEMENTS,
         )
 
     def _kill(self, number: int) -> bool:
         try:
             self.rows(f"KILL {number}")
         except pymysql.OperationalError as error:
-            if error.args[0] != pymysql.constants.ER.NO_SUCH_THREAD:
+            if error.args[0] != ER.NO_SUCH_THREAD:
                 raise
             return False
         return True
@@ -97,25 +101,30 @@ class MariaDB(Server):
         self.rows(f"CREATE DATABASE {name}")
 
     def _copy(self, template: str, name: str) -> None:
-        self._create(name)
-        with closing(self.connect(template)) as source, source.cursor() as read:
-            read.execute("SHOW FULL TABLES WHERE Table_type = 'BASE TABLE'")
-            tables = [row[0] for row in read.fetchall()]
-            with closing(self.connect(name)) as target, target.cursor() as write:
-                write.execute("SET foreign_key_checks = 0")
-                for table in tables:
-                    read.execute(f"SHOW CREATE TABLE `{table}`")
-                    write.execute(read.fetchone()[1])
-                    write.execute(f"INSERT INTO `{table}` SELECT * FROM {template}.`{table}`")
-                for trigger in _triggers(read):
-                    write.execute(trigger)
+        if template not in self._scripts:
+            with closing(self.connect(template)) as connection, connection.cursor() as cursor:
+                self._scripts[template] = "; ".join(_script(cursor, template))
+        self._create(name)  # by a connection that lives, and is used once more
+        with self._office.cursor() as cursor:
+            cursor.execute(
+                f"USE {name}; SET foreign_key_checks = 0; {self._scripts[template]}; SET foreign_key_checks = 1"
+            )
+            while cursor.nextset():  # an error of any statement is raised here
+                pass
 
     def _drop(self, name: str) -> None:
         self.kill_backends(name)  # an open transaction would make DROP wait
         self.rows(f"DROP DATABASE {name}")
 
 
-def _triggers(cursor: Any) -> Iterator[str]:
+def _script(cursor: Any, template: str) -> Iterator[str]:
+    """Yield the statements that make the template again: tables with their rows, triggers."""
+    cursor.execute("SHOW FULL TABLES WHERE Table_type = 'BASE TABLE'")
+    for table in [row[0] for row in cursor.fetchall()]:
+        cursor.execute(f"SHOW CREATE TABLE `{table}`")
+        yield cursor.fetchone()[1]
+        if cursor.execute(f"SELECT 1 FROM `{table}` LIMIT 1"):
+            yield f"INSERT INTO `{table}` SELECT * FROM {template}.`{table}`"
     cursor.execute("SHOW TRIGGERS")
     for name in [row[0] for row in cursor.fetchall()]:
         cursor.execute(f"SHOW CREATE TRIGGER `{name}`")
@@ -194,7 +203,7 @@ def _start_in(folder: Path, daemon: str) -> Server:
         "pid-file": str(folder / "pid"),
         "init-file": str(accounts),
     }
-    command = [daemon, "--no-defaults", "--skip-name-resolve", *_options({**SETTINGS, **own})]
+    command = [daemon, "--no-defaults", *_options({**SETTINGS, **own})]
     process = Kept(command, folder, unprivileged("mysql"), fast=signal.SIGTERM, kill=signal.SIGKILL)
     return _started(MariaDB(f"binaries {daemon}", process, admin, user))
 
@@ -217,4 +226,4 @@ def _started(server: MariaDB) -> Server:
 
 
 def _options(settings: dict[str, str]) -> list[str]:
-    return [f"--{name}={value}" for name, value in settings.items()]
+    return ["--skip-name-resolve", *(f"--{name}={value}" for name, value in settings.items())]

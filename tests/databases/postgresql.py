@@ -33,6 +33,7 @@ SETTINGS = {
 
 class PostgreSQL(Server):
     kind = "postgresql"
+    lost = psycopg.OperationalError
 
     def __init__(self, source: str, process: Process, admin: URL, *, psql: str | None = None) -> None:
         super().__init__(source, process)

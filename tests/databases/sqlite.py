@@ -16,6 +16,7 @@ class SQLite(Server):
     """Nothing runs here. "Stopped" means that one connection holds the write lock of every file: nobody can write."""
 
     kind = "sqlite"
+    lost = sqlite3.OperationalError
 
     def __init__(self) -> None:
         super().__init__("Python's own library", Borrowed())
