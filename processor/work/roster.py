@@ -25,6 +25,8 @@ from processor.settings import Limits, Settings
 WORKER = Path(__file__).with_name("worker.py")
 DESCRIBE_SECONDS = 60.0
 """How long a user's modules may take to be imported when they are asked what they are."""
+DECORATED = "decorated"
+"""Stands for the function in a decorated handler's settings; the worker finds it by the name of its type."""
 PASSED = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "SYSTEMROOT")
 """What a handler inherits of the daemon's environment; everything else, secrets first of all, it does not."""
 
@@ -73,15 +75,11 @@ def call_up(settings: Settings, happenings: Happenings) -> Roster:
 def _decorated(name: str, answer: dict[str, Any]) -> Type:
     """Read a decorated handler's options as if they stood in the configuration."""
     try:
-        return Type.model_validate({"python": f"{answer['handler']}:{name_of(answer)}", **answer.get("options", {})})
+        return Type.model_validate({"python": f"{answer['handler']}:{DECORATED}", **answer.get("options", {})})
     except ValueError as error:
         raise SettingsError(
             f"The options of the decorated handler {name!r} cannot be used: {error}", "Correct @handler(…)."
         ) from error
-
-
-def name_of(answer: dict[str, Any]) -> str:
-    return str(answer.get("function") or "decorated")
 
 
 def _complete(settings: Settings, name: str, entry: Type, answer: dict[str, Any]) -> Runnable:
@@ -106,7 +104,6 @@ def _spec(settings: Settings, name: str, entry: Type, limits: Limits, answer: di
         "result_bytes": limits.max_result_bytes,
         "workdir": str(settings.processor.workdir) if settings.processor.workdir else None,
         "workdir_bytes": limits.workdir_limit_bytes,
-        "jobs_per_worker": limits.jobs_per_worker,
         "interpreter": str(limits.interpreter or sys.executable),
         "pythonpath": [str(folder) for folder in limits.pythonpath],
     } | _http_overrides(entry)
@@ -116,12 +113,11 @@ def _handler(entry: Type, answer: dict[str, Any]) -> dict[str, Any]:
     if entry.command is not None:
         return {"kind": "command", "command": list(entry.command)}
     if entry.http is not None:
-        return {"kind": "shared", "handler": "processor.work.http:deliver", "settings": _target(entry)}
-    return {
-        "kind": "shared" if answer.get("async") else "solo",
-        "handler": answer.get("handler") or entry.python,
-        "name": answer.get("name"),
-    }
+        return {"kind": "shared", "handler": "processor.work.http:post", "settings": _target(entry)}
+    handler = {"handler": answer.get("handler") or entry.python, "name": answer.get("name")}
+    if answer.get("async"):
+        return {"kind": "shared", **handler}
+    return {"kind": "solo", "jobs_per_worker": entry.jobs_per_worker, **handler}
 
 
 def _target(entry: Type) -> dict[str, Any]:
