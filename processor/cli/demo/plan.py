@@ -1,0 +1,65 @@
+"""Which jobs the demo puts in, and how each of them shall end."""
+
+import importlib.util
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+UNSUITABLE = frozenset({"antigravity", "this", "idlelib", "lib2to3", "turtle", "turtledemo"})
+"""They open a browser or a window, print a poem, or write files, when they are imported."""
+
+LETTERS = ("abc", "def", "ghijkl", "mnop", "qrst", "uvwxyz")
+OWNER = "demo"
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One row to insert. `ends` is the status and reason that it shall have, `attempts` how many tries that takes."""
+
+    type: str
+    payload: str = "{}"
+    priority: int = 5
+    subject: str | None = None
+    ends: tuple[str, str] = ("completed", "done")
+    attempts: int = 1
+
+    @property
+    def row(self) -> tuple[str, str, int, str, str | None]:
+        return self.type, self.payload, self.priority, OWNER, self.subject
+
+
+CANCELLED, OVERRUNS, FAILS_ONCE = "demo.cancelled", "demo.overrun", "demo.fail_once"
+
+
+def first_act() -> list[Planned]:
+    """All that can be done at once: a page for each package, and the jobs that are to go wrong."""
+    return [
+        *(_page(name, priority) for name, priority in packages()),
+        Planned(OVERRUNS, priority=8, ends=("failed", "timeout")),
+        Planned(FAILS_ONCE, priority=8, attempts=2),
+        Planned(CANCELLED, priority=7, ends=("cancelled", "asked")),
+        Planned("demo.call", json.dumps({"text": "hello from a row"}), priority=8),
+    ]
+
+
+def _page(package: str, priority: int) -> Planned:
+    return Planned("pages.write", json.dumps({"package": package}), priority, f"package:{package}")
+
+
+def second_act() -> list[Planned]:
+    """What needs all pages: commands that measure and pack them, and the index."""
+    measures = [Planned("pages.measure", json.dumps({"letters": some}), 6, f"letters:{some}") for some in LETTERS]
+    return [*measures, Planned("pages.index", priority=1)]
+
+
+def packages() -> Iterator[tuple[str, int]]:
+    """Walk the public packages and modules of this Python's standard library, with a priority for each.
+
+    Packages come first, because their many modules take longest; what is written in C comes last.
+    """
+    for name in sorted(sys.stdlib_module_names - UNSUITABLE):
+        spec = None if name.startswith("_") else importlib.util.find_spec(name)
+        if spec is not None:
+            is_package, is_python = spec.submodule_search_locations is not None, (spec.origin or "").endswith(".py")
+            yield name, 9 if is_package else 5 if is_python else 3

@@ -1,0 +1,119 @@
+"""`jobtable list` and `jobtable show`: many jobs in a line each, one job with its whole life."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from processor.cli.given import ID, as_json, chosen, filtered
+from processor.cli.session import Session, configured, pass_session
+from processor.cli.shown import Column, Row, decoded, moment, span, visible, write_json, write_table
+
+if TYPE_CHECKING:
+    from processor.db import Database
+
+LAST_EVENTS = 10
+
+
+def state(row: Row) -> str:
+    """Write where a job is and why."""
+    return f"{row['status']} ({row['reason']})" if row["reason"] else str(row["status"])
+
+
+def _progress(row: Row) -> str:
+    percent = "" if row["progress"] is None else f"{row['progress']:.0f} %"
+    return f"{percent} {row['progress_message'] or ''}".strip() if row["status"] == "running" else ""
+
+
+def _trouble(row: Row) -> str:
+    return f"{row['error_type'] or ''}: {row['error_message'] or ''}".strip(": ")
+
+
+COLUMNS = (
+    Column("id", lambda row: str(row["id"]), right=True),
+    Column("type", lambda row: row["type"]),
+    Column("status", state, styled=True),
+    Column("prio", lambda row: str(row["priority"]), right=True),
+    Column("try", lambda row: str(row["attempt"] or ""), right=True),
+    Column("inserted (UTC)", lambda row: moment(row["created_at"])),
+    Column("due (UTC)", lambda row: moment(row["run_at"]) if row["status"] in ("pending", "scheduled") else ""),
+    Column("ran", lambda row: span(row["seconds"]), right=True),
+    Column("owner", lambda row: row["owner"]),
+    Column("subject", lambda row: row["subject"]),
+    Column("progress", _progress),
+    Column("error", _trouble),
+)
+
+
+@click.command("list")
+@configured
+@filtered
+@click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most so many.")
+@as_json
+@pass_session
+def list_jobs(session: Session, /, limit: int, as_json: bool, **narrowed: Any) -> None:
+    """List jobs, newest first."""
+    from processor.queue import lookup
+
+    with session.database() as database:
+        rows = lookup.jobs_page(database, chosen(narrowed), limit=limit)
+        strangers = _strangers(database, rows)
+    if as_json:
+        write_json([decoded(row) for row in rows])
+        return
+    write_table(COLUMNS, rows, empty="There are no such jobs.")
+    if len(rows) == limit:
+        click.echo(f"The newest {limit} are shown; --limit shows more.", err=True)
+    if strangers:
+        names = ", ".join(visible(name) for name in strangers)
+        click.echo(f"No processor that is alive runs: {names}. See `jobtable types`.", err=True)
+
+
+def _strangers(database: "Database", rows: list[Row]) -> list[str]:
+    """Name the types of due jobs that no living processor runs; none where no processor lives at all."""
+    due = {row["type"] for row in rows if row["status"] == "pending"}
+    known = live_types(database) if due else None
+    return sorted(due - known) if known is not None else []
+
+
+def live_types(database: "Database") -> set[str] | None:
+    """Collect the types that living processors run; None where no processor lives."""
+    import json
+
+    from processor.queue import lookup
+
+    alive = [row for row in lookup.processors_page(database, limit=1000) if not row["lease_over"]]
+    return {name for row in alive for name in json.loads(row["types"])} if alive else None
+
+
+@click.command()
+@configured
+@click.argument("job_id", metavar="ID", type=ID)
+@as_json
+@pass_session
+def show(session: Session, job_id: int, as_json: bool) -> None:
+    """Show the whole life of a job: its row, its timeline, what failed, what it said, who was told."""
+    with session.database() as database:
+        if as_json:
+            job, *others = _life(database, job_id)
+            write_json({**decoded(job), **dict(zip(("errors", "events", "notifications"), others, strict=True))})
+        else:
+            write_one(database, job_id)
+
+
+def write_one(database: "Database", job_id: int) -> None:
+    """Write the whole life of a job for people. Raises `NotFound`."""
+    from processor.cli.life import write_life
+
+    write_life(*_life(database, job_id))
+
+
+def _life(database: "Database", job_id: int) -> tuple[Row, list[Row], list[Row], list[Row]]:
+    from processor.queue import lookup
+
+    job = lookup.job(database, job_id)
+    return (
+        job,
+        lookup.errors(database, job_id),
+        lookup.events(database, job_id, after=max(0, job["event_no"] - LAST_EVENTS)),
+        lookup.notifications_page(database, job_id=job_id),
+    )

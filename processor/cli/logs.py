@@ -1,0 +1,77 @@
+"""`jobtable logs`: what a job told, once or while it tells."""
+
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from processor.cli.given import ID, as_json
+from processor.cli.session import Session, configured, pass_session
+from processor.cli.shown import Row, json_text, write_json
+
+if TYPE_CHECKING:
+    from processor.db import Database
+
+LOOK_SECONDS = 0.25
+"""Between two looks at the table: events are written four times a second."""
+PAGE = 1000
+
+
+@click.command()
+@configured
+@click.argument("job_id", metavar="ID", type=ID)
+@click.option("--follow", "-f", is_flag=True, help="Go on until the job has ended, over all its tries.")
+@click.option("--after", type=click.IntRange(0, 2**63 - 1), default=0, metavar="N", help="Only events after number N.")
+@as_json
+@pass_session
+def logs(session: Session, job_id: int, follow: bool, after: int, as_json: bool) -> None:
+    """Print the log lines, output and progress of a job: time (UTC), try, level, text.
+
+    With --follow, --json writes one object a line.
+    """
+    with session.database() as database:
+        if follow:
+            _follow(database, job_id, after, as_json)
+            return
+        _final_status(database, job_id)
+        told = list(_events(database, job_id, after))
+    if as_json:
+        write_json(told)
+    else:
+        for event in told:
+            _write(event, as_json)
+
+
+def _follow(database: "Database", job_id: int, after: int, as_json: bool) -> None:
+    while True:
+        final = _final_status(database, job_id)  # before the events: they are written before the end is
+        for event in _events(database, job_id, after):
+            _write(event, as_json)
+            after = event["number"]
+        if final is not None:
+            click.echo(f"job {job_id} {final}", err=True)
+            return
+        time.sleep(LOOK_SECONDS)
+
+
+def _final_status(database: "Database", job_id: int) -> str | None:
+    from processor.lifecycle import FINAL
+    from processor.queue import lookup
+
+    status: str = lookup.job(database, job_id)["status"]
+    return status if status in FINAL else None
+
+
+def _events(database: "Database", job_id: int, after: int) -> Iterator[Row]:
+    from processor.queue import lookup
+
+    while page := lookup.events(database, job_id, after=after, limit=PAGE):
+        yield from page
+        after = page[-1]["number"]
+
+
+def _write(event: Row, as_json: bool) -> None:
+    from processor.cli.life import event_line
+
+    click.echo(json_text(event) if as_json else event_line(event))

@@ -1,0 +1,60 @@
+"""`jobtable logs`."""
+
+import json
+import signal
+
+from tests.cli.conftest import Jobtable, give_work
+
+
+def test_events_are_printed_in_order_and_after_a_number(jobtable: Jobtable) -> None:
+    give_work(jobtable)
+    job = jobtable.enqueue("count", "--payload", '{"fails": true}')
+    jobtable.work_until_final(job)
+    told = jobtable.json("logs", job)
+    assert [event["number"] for event in told] == list(range(1, len(told) + 1))
+    assert [event["text"] for event in jobtable.json("logs", job, "--after", 2)] == [
+        event["text"] for event in told[2:]
+    ]
+    lines = jobtable("logs", job).stdout.splitlines()
+    assert "1 stdout   try 1" in lines[0]
+    assert any("2 progress 50 % half" in line for line in lines)
+
+
+def test_following_goes_on_over_a_retry_and_ends_with_the_job(jobtable: Jobtable) -> None:
+    give_work(jobtable)
+    opened = jobtable.folder / "go"
+    payload = {"fails": True, "waits_for": str(opened)}
+    job = jobtable.enqueue("count", "--payload", json.dumps(payload))
+    follower = jobtable.start("logs", job, "-f")
+    processor = jobtable.start("run")
+    assert follower.stdout is not None
+    lines = [follower.stdout.readline() for _ in range(3)]
+    assert [line.split()[-2:] for line in lines] == [["try", "1"], ["this", "time"], ["try", "2"]]
+    assert follower.poll() is None  # the second try still runs
+    opened.touch()
+    rest, err = follower.communicate(timeout=30)
+    assert "50 % half" in rest
+    assert (follower.returncode, err) == (0, f"job {job} completed\n")
+    processor.terminate()
+    assert processor.wait(30) == 0
+
+
+def test_an_interrupted_follower_is_quiet(on_sqlite: Jobtable) -> None:
+    give_work(on_sqlite)
+    job = on_sqlite.enqueue("count", "--payload", json.dumps({"waits_for": "/nowhere/at/all"}))
+    processor = on_sqlite.start("run")
+    follower = on_sqlite.start("logs", job, "-f", "--json")
+    assert follower.stdout is not None
+    assert json.loads(follower.stdout.readline())["text"] == "try 1"
+    follower.send_signal(signal.SIGINT)
+    _, err = follower.communicate(timeout=20)
+    assert (follower.returncode, err.strip()) == (130, "")
+    processor.terminate()
+    processor.terminate()
+
+
+def test_an_unknown_job_has_no_log(on_sqlite: Jobtable) -> None:
+    for flags in ((), ("-f",)):
+        result = on_sqlite("logs", 99, *flags)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert "There is no job 99." in result.stderr
