@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from sqlalchemy import Identity as Generated
 from sqlalchemy import MetaData
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -17,7 +18,7 @@ class Base(DeclarativeBase):
 
 def identity(comment: str) -> Mapped[int]:
     """Declare the numbered primary key of a table."""
-    return mapped_column(Identity, primary_key=True, autoincrement=True, comment=comment)
+    return mapped_column(Identity, Generated(), primary_key=True, autoincrement=True, comment=comment)
 
 
 def instant(comment: str) -> Mapped[datetime | None]:

@@ -10,7 +10,6 @@ What comes from the table itself (`Sampled`) is the same number on every process
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
@@ -19,6 +18,7 @@ from prometheus_client.registry import Collector
 
 from processor import happenings as h
 from processor.lifecycle import FINAL, Reason, Status
+from processor.version import our_version
 
 OTHER = "other"
 ACTIVE = tuple(str(status) for status in Status if status not in FINAL)
@@ -100,7 +100,7 @@ class Metrics:
             lambda: self._clock() - self._beaten_at
         )
         build = self._gauge("build_info", "Versions, as labels.", "version", "python")
-        build.labels(_version(), ".".join(map(str, sys.version_info[:3]))).set(1)
+        build.labels(our_version(), ".".join(map(str, sys.version_info[:3]))).set(1)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"jobtable_{name}", text, labels, registry=self.registry)
@@ -229,13 +229,6 @@ _CAUSES = frozenset({"abandoned", "audit"})
 
 def _known(word: str, words: frozenset[str]) -> str:
     return word if word in words else OTHER
-
-
-def _version() -> str:
-    try:
-        return version("jobtable")
-    except PackageNotFoundError:  # run from a checkout that was not installed
-        return "unknown"
 
 
 class _Running(Collector):

@@ -56,7 +56,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "jobs",
-        sa.Column("id", Identity, primary_key=True, comment="number of the job, in order of insertion"),
+        sa.Column("id", Identity, sa.Identity(), primary_key=True, comment="number of the job, in order of insertion"),
         sa.Column("type", Name, nullable=False, comment="what sort of job; names the handler and its limits"),
         sa.Column(
             "payload", JsonText(), nullable=False, server_default=sa.text("('{}')"), comment="JSON for the handler"
@@ -213,7 +213,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "job_errors",
-        sa.Column("id", Identity, primary_key=True, comment="number of the error"),
+        sa.Column("id", Identity, sa.Identity(), primary_key=True, comment="number of the error"),
         sa.Column("job_id", Identity, nullable=False, comment="the job"),
         sa.Column("attempt", sa.Integer(), nullable=False, comment="the try that failed"),
         sa.Column("processor_id", Name, comment="who ran it"),
@@ -243,7 +243,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "notifications",
-        sa.Column("id", Identity, primary_key=True, comment="number of the notification"),
+        sa.Column("id", Identity, sa.Identity(), primary_key=True, comment="number of the notification"),
         sa.Column("job_id", Identity, nullable=False, comment="the job that ended"),
         sa.Column("type", Name, nullable=False, comment="its type"),
         sa.Column("owner", Name, comment="whom it is addressed to"),

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.option("--owner", metavar="TEXT", help="Whom it belongs to, and who is notified.")
 @click.option("--key", metavar="TEXT", help="Your identity for the work, to recognise duplicates.")
 @click.option("--subject", metavar="TEXT", help="What it is about, such as chapter:123.")
-@click.option("--lane", metavar="TEXT", help="At most one job of a lane runs at a time.")
+@click.option("--lane", metavar="TEXT", help="Lane, for later: it is stored, and nothing is limited by it yet.")
 @click.option("--max-attempts", type=int, metavar="N", help="Tries before it counts as failed (default: its type's).")
 @click.option("--timeout", type=duration, metavar="DURATION", help="Time limit of a try (default: its type's).")
 @pass_session

@@ -23,12 +23,17 @@ def migrate(session: Session, down: bool, revision: str | None, yes: bool) -> No
     """Create the tables, or bring them up to date; rows are kept.
 
     Safe to run at any time, and by several processes at once: one migrates, the others wait and find it done.
+    Where [database] wakeup is on it also installs the trigger that wakes a sleeping processor (PostgreSQL), and
+    removes it where it is off.
     """
     with session.unchecked_database() as database:
         if down:
             _ask(database, yes)
+            _set_wakeup(database, wanted=False)
         migrated = _move(database, down, revision)
         click.echo(f"{database.address}: {_said(migrated)}")
+        if not down:
+            _set_wakeup(database, wanted=session.settings.database.wakeup)
 
 
 def _move(database: "Database", down: bool, revision: str | None) -> "Migrated":
@@ -42,6 +47,15 @@ def _move(database: "Database", down: bool, revision: str | None) -> "Migrated":
         message = f"There is no revision {visible(revision)}. Nothing was changed."
         raise NotFound(message, f"Known revisions: {', '.join(schema.REVISIONS)}.")
     return downgrade(database, revision or "base") if down else upgrade(database, revision or "head")
+
+
+def _set_wakeup(database: "Database", *, wanted: bool) -> None:
+    """Bring the wake-up trigger in line with the settings. Raises `Refused` where the database has no notices."""
+    from processor.queue import wakeup
+
+    if wanted != wakeup.is_on(database):
+        (wakeup.switch_on if wanted else wakeup.switch_off)(database)
+        click.echo(f"{database.address}: {'installed' if wanted else 'removed'} the wake-up trigger")
 
 
 def _said(migrated: "Migrated") -> str:

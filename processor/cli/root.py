@@ -90,9 +90,24 @@ def _say(message: str, code: int) -> int:
     return code
 
 
+def _say_version(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from processor.version import our_version
+
+        click.echo(f"jobtable {our_version()}")
+        context.exit()
+
+
 @click.group(cls=Root, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @configured
-@click.version_option(package_name="jobtable", message="%(prog)s %(version)s")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_say_version,
+    help="Show the version and exit.",
+)
 @click.pass_context
 def root(context: click.Context) -> None:
     """The table is the queue: INSERT a row, the work is done, the row says so.

@@ -109,6 +109,10 @@ class Dialect:
         """Give a text as JSON, where the database does not take one for the other."""
         return value
 
+    def instant(self, text: ColumnElement[Any]) -> ColumnElement[Any]:
+        """Give a text `YYYY-MM-DD HH:MM:SS.ffffff` in UTC as an instant."""
+        return type_coerce(text, Instant())
+
     def rows_sql(self, columns: Mapping[str, str]) -> str:
         """Give the SELECT that reads the bound JSON document `:rows` as a table."""
         raise TypeError(type(self).__name__)
@@ -189,6 +193,9 @@ class PostgreSQL(Dialect):
 
     def bytes_of(self, value: ColumnElement[Any]) -> ColumnElement[int]:
         return func.octet_length(cast(value, LongText))
+
+    def instant(self, text: ColumnElement[Any]) -> ColumnElement[Any]:
+        return cast(text + "+00", Instant())
 
     def among(self, identity: ColumnElement[Any], ids: Sequence[int]) -> ColumnElement[bool]:
         return identity == func.any(bindparam(None, list(ids), type_=ARRAY(BigInteger)))  # one parameter, one plan

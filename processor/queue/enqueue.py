@@ -3,11 +3,13 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from datetime import UTC, datetime
 from typing import Any, Self
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, case, insert, select
 
 from models import jobs
+from models.types import NAME_LENGTH
 from processor.db.database import Database
 from processor.db.dialects import INTEGER, NUMBER, TEXT, Dialect
 from processor.errors import Refused
@@ -15,7 +17,10 @@ from processor.errors import Refused
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """A job to be made. `payload` is JSON text; `delay_seconds` counts from the insert, by the database's clock."""
+    """A job to be made. `payload` is JSON text.
+
+    `delay_seconds` counts from the insert, by the database's clock; `run_at` and `expires_at` are aware instants.
+    """
 
     type: str
     payload: str = "{}"
@@ -29,26 +34,69 @@ class NewJob:
     timeout_seconds: float | None = None
     parent_id: int | None = None
     trace_parent: str | None = None
+    run_at: datetime | None = None
+    expires_at: datetime | None = None
 
     @classmethod
     def from_message(cls, message: dict[str, Any]) -> Self:
         """Read what a handler asked for; raises `Refused` for a column that a producer does not have."""
         known = {field.name for field in fields(cls)}
         unknown = set(message) - known
-        if unknown or not isinstance(message.get("type"), str):
+        if unknown or not isinstance(message.get("type"), str) or not message["type"]:
             raise Refused(
                 f"A job cannot be enqueued with {', '.join(sorted(unknown)) or 'no type'}.",
                 f"Columns that can be given: {', '.join(sorted(known))}.",
             )
-        payload = message.get("payload", {})
-        return cls(**{**message, "payload": payload if isinstance(payload, str) else json.dumps(payload)})
+        for column, shape in _SHAPES.items():
+            if message.get(column) is not None and not _fits(message[column], shape):
+                raise Refused(f"A job cannot be enqueued with {column} = {message[column]!r}.", f"It is {shape.words}.")
+        payload = json.dumps(message.get("payload", {}))
+        instants = {column: _instant(message.get(column)) for column in ("run_at", "expires_at")}
+        return cls(**{**message, **instants, "payload": payload})
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    words: str
+    types: tuple[type, ...]
+
+
+_TEXT = _Shape("a text of at most 200 letters", (str,))
+_INTEGER = _Shape("a whole number", (int,))
+_SECONDS = _Shape("a number of seconds", (int, float))
+_INSTANT = _Shape("an instant such as 2026-01-31T08:00:00+00:00, with its offset", (str,))
+_SHAPES = {
+    **dict.fromkeys(("type", "owner", "key", "subject", "concurrency_key", "trace_parent"), _TEXT),
+    **dict.fromkeys(("priority", "max_attempts", "parent_id"), _INTEGER),
+    **dict.fromkeys(("delay_seconds", "timeout_seconds"), _SECONDS),
+    **dict.fromkeys(("run_at", "expires_at"), _INSTANT),
+}
+"""What a handler may write into each column; the ranges are the database's own constraints."""
+
+
+def _fits(value: Any, shape: _Shape) -> bool:
+    if isinstance(value, bool) or not isinstance(value, shape.types):
+        return False
+    if shape is _TEXT:
+        return len(str(value)) <= NAME_LENGTH
+    return shape is not _INSTANT or _is_instant(str(value))
+
+
+def _is_instant(text: str) -> bool:
+    try:
+        return datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        return False
+
+
+def _instant(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
 
 
 _COLUMNS = {
     "type": TEXT,
     "payload": TEXT,
     "priority": INTEGER,
-    "delay_seconds": NUMBER,
     "owner": TEXT,
     "key": TEXT,
     "subject": TEXT,
@@ -58,6 +106,7 @@ _COLUMNS = {
     "parent_id": INTEGER,
     "trace_parent": TEXT,
 }
+_TIMES = {"delay_seconds": NUMBER, "run_at": TEXT, "expires_at": TEXT}
 
 
 def enqueue(database: Database, job: NewJob) -> int:
@@ -67,7 +116,7 @@ def enqueue(database: Database, job: NewJob) -> int:
     """
 
     def verb(connection: Connection) -> int:
-        values: dict[str, Any] = {name: getattr(job, name) for name in _COLUMNS if name != "delay_seconds"}
+        values: dict[str, Any] = {name: getattr(job, name) for name in (*_COLUMNS, "run_at", "expires_at")}
         if job.delay_seconds is not None:
             values["run_at"] = database.dialect.after(job.delay_seconds)
         key = connection.execute(insert(jobs).values(values)).inserted_primary_key
@@ -79,9 +128,19 @@ def enqueue(database: Database, job: NewJob) -> int:
 
 def insert_jobs(connection: Connection, dialect: Dialect, new: Sequence[NewJob]) -> None:
     """Insert many jobs in the caller's transaction."""
-    given = dialect.rows(_COLUMNS, [{name: getattr(job, name) for name in _COLUMNS} for job in new])
-    columns = [name for name in _COLUMNS if name != "delay_seconds"]
-    values = [dialect.json(given.c.payload) if name == "payload" else given.c[name] for name in columns]
-    connection.execute(
-        insert(jobs).from_select([*columns, "run_at"], select(*values, dialect.after(given.c.delay_seconds)))
+    given = dialect.rows({**_COLUMNS, **_TIMES}, [_row(job) for job in new])
+    values = [dialect.json(given.c.payload) if name == "payload" else given.c[name] for name in _COLUMNS]
+    delayed = case(
+        (given.c.delay_seconds.is_not(None), dialect.after(given.c.delay_seconds)),
+        else_=dialect.instant(given.c.run_at),
     )
+    chosen = select(*values, delayed, dialect.instant(given.c.expires_at))
+    connection.execute(insert(jobs).from_select([*_COLUMNS, "run_at", "expires_at"], chosen))
+
+
+def _row(job: NewJob) -> dict[str, Any]:
+    row = {name: getattr(job, name) for name in (*_COLUMNS, *_TIMES)}
+    for name in ("run_at", "expires_at"):
+        instant = row[name]
+        row[name] = instant and instant.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
+    return row

@@ -35,6 +35,11 @@ class Told:
     events: tuple[Event, ...]
 
     @property
+    def size(self) -> int:
+        """Roughly how many letters are to be written."""
+        return sum(len(event.text or "") for event in self.events)
+
+    @property
     def progress(self) -> Event | None:
         return next((event for event in reversed(self.events) if event.kind == "progress"), None)
 

@@ -99,10 +99,17 @@ def release(database: Database, processor_id: str, claim_nos: Sequence[int]) -> 
     return _release(database, and_(jobs.c.processor_id == processor_id, jobs.c.claim_no.in_(claim_nos)))
 
 
-def audit(database: Database, processor_id: str, known: Sequence[tuple[int, int]], newest_claim: int) -> "Audit":
+def audit(
+    database: Database,
+    processor_id: str,
+    known: Sequence[tuple[int, int]],
+    newest_claim: int,
+    abandoned: Sequence[int] = (),
+) -> "Audit":
     """Compare what the database says this processor runs with what it knows, as (job, claim) pairs.
 
     `newest_claim` is the newest claim number when `known` was put together: what was claimed since is not judged.
+    Rows of `abandoned` claims are left to `release`: nothing of them was started.
     """
     columns = [jobs.c[name] for name in Orphan.__slots__ if name != "seconds"]
     with database.read() as connection:
@@ -111,9 +118,13 @@ def audit(database: Database, processor_id: str, known: Sequence[tuple[int, int]
                 is_(Status.RUNNING), jobs.c.processor_id == processor_id, jobs.c.claim_no <= newest_claim
             )
         ).all()
-    ours, theirs = set(known), {(row.id, row.claim_no) for row in rows}
+    ours, given_up, theirs = set(known), set(abandoned), {(row.id, row.claim_no) for row in rows}
     return Audit(
-        unknown=tuple(Orphan(**row._mapping) for row in rows if (row.id, row.claim_no) not in ours),
+        unknown=tuple(
+            Orphan(**row._mapping)
+            for row in rows
+            if (row.id, row.claim_no) not in ours and row.claim_no not in given_up
+        ),
         taken=tuple(ours - theirs),
     )
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
 
 from models import job_errors, job_events, job_types, jobs, notifications, now, processors
 from processor.db.database import Database
@@ -81,7 +81,7 @@ def _seconds(database: Database) -> Any:
     """How long the latest attempt ran, or has been running."""
     since = database.dialect.seconds_since
     ran = since(jobs.c.started_at) - func.coalesce(since(jobs.c.finished_at), 0.0)
-    return func.coalesce(ran, None).label("seconds")
+    return case((or_(is_(Status.RUNNING), jobs.c.finished_at.is_not(None)), ran)).label("seconds")
 
 
 def job(database: Database, job_id: int) -> Row:

@@ -40,6 +40,12 @@ class Settlement:
     verdict: Verdict
     again: bool = False
 
+    @property
+    def size(self) -> int:
+        """Roughly how many letters are to be written."""
+        outcome = self.verdict.outcome
+        return sum(len(text) for text in (outcome.result, outcome.error_message, outcome.error_detail) if text)
+
 
 @dataclass(frozen=True, slots=True)
 class Settled:

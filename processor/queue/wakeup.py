@@ -37,6 +37,15 @@ FOR EACH STATEMENT EXECUTE FUNCTION {schema}jobtable_wake()
 """
 
 
+def is_on(database: Database) -> bool:
+    """Tell whether the trigger is installed."""
+    if not database.dialect.has_notices:
+        return False
+    with database.read() as connection:
+        found = connection.execute(text("SELECT to_regproc(:name)"), {"name": _fill(database, "{schema}jobtable_wake")})
+        return found.scalar() is not None
+
+
 def switch_on(database: Database) -> None:
     """Install the trigger; doing it again changes nothing. Raises `Refused` on a database without notices."""
     need_notices(database)

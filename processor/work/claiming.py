@@ -12,6 +12,9 @@ from processor.outcome import Kind, Outcome
 from processor.queue.claim import ClaimedJob, Slots, claim
 from processor.work.state import State
 
+MOST_AT_ONCE = 250
+"""Jobs of one claim: their payloads are in memory together, at the default limit 250 MiB at the very worst."""
+
 
 class Claiming:
     def __init__(self, state: State) -> None:
@@ -22,6 +25,7 @@ class Claiming:
         if state.patience.away or not state.can_claim():
             return
         room = state.ledger.room(processor.max_concurrent, processor.processes)
+        room = Slots(min(room.jobs, MOST_AT_ONCE), room.processes)
         with state.patience.step():
             for job in self._claim(room):
                 self._dispatch(job)

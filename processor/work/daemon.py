@@ -32,6 +32,8 @@ from processor.work.state import State
 
 KILL_SECONDS = 2.0
 """How long a fenced processor waits to hear what became of the workers that are being killed."""
+LEAVE_AT_ONCE = 3
+"""So many signals end a processor that cannot write its verdicts (the database is away); others rescue its jobs."""
 LONGEST_REST = 1.0
 """Seconds; the loop turns at least so often, so that a watchdog can tell rest from a hang."""
 
@@ -163,6 +165,8 @@ class Daemon:
 
     def _is_done(self) -> bool:
         state = self._state
+        if self._signals.stops >= LEAVE_AT_ONCE:
+            return True
         if state.ledger.used:
             return False
         if state.draining:

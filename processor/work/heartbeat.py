@@ -73,6 +73,10 @@ class Heartbeat(threading.Thread):
         return max(0.0, self._good_until - time.monotonic())
 
     def run(self) -> None:
+        with self._database:
+            self._beat_until_the_end()
+
+    def _beat_until_the_end(self) -> None:
         while not self._ending.wait(self._interval) and not self.fenced.is_set():
             try:
                 self._beat()
@@ -96,7 +100,9 @@ class Heartbeat(threading.Thread):
         released = leases.release(self._database, self._processor_id, holdings.abandoned)
         if released:
             self._happenings.emit(ClaimsReleased(released, "abandoned"))
-        audit = leases.audit(self._database, self._processor_id, holdings.known, holdings.newest_claim)
+        audit = leases.audit(
+            self._database, self._processor_id, holdings.known, holdings.newest_claim, holdings.abandoned
+        )
         if audit:
             self.audit = audit
             self._wake()

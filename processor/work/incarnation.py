@@ -14,7 +14,6 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from processor.db import Database
@@ -22,6 +21,7 @@ from processor.errors import StartRefused
 from processor.happenings import Happenings, ProcessorStarted
 from processor.queue import leases
 from processor.settings import Settings
+from processor.version import our_version
 from processor.work.crew import Crew
 from processor.work.heartbeat import Heartbeat, Holdings
 from processor.work.roster import Roster
@@ -46,7 +46,7 @@ class Incarnation:
     @property
     def is_over(self) -> bool:
         """Tell whether others may have taken what this incarnation ran."""
-        return self._heartbeat is not None and self._heartbeat.fenced.is_set()
+        return self._heartbeat is not None and not self._heartbeat.is_alive()
 
     def register(
         self,
@@ -171,13 +171,6 @@ def default_run_dir() -> Path:
     if given:
         return Path(given.split(":")[0]) / "jobtable"
     return Path(tempfile.gettempdir()) / f"jobtable-{os.getuid()}"
-
-
-def our_version() -> str:
-    try:
-        return version("jobtable")
-    except PackageNotFoundError:  # a checkout that was never installed
-        return "0"
 
 
 def open_database(settings: Settings, connections: int = 2) -> Database:

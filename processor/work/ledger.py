@@ -8,7 +8,7 @@ import random
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from itertools import islice
 
 from processor.judge import Policy, judge
 from processor.outcome import Outcome
@@ -33,7 +33,6 @@ class Run:
     stopping: str | None = None
     events: list[Event] = field(default_factory=list)
     told_at: float = 0.0
-    enqueued: list[dict[str, Any]] = field(default_factory=list)
 
     def tell(self, event: Event) -> None:
         """Remember an event; of progress only the latest counts."""
@@ -53,6 +52,7 @@ class Ledger:
         self.outbox: deque[Settlement] = deque()
         self.held: list[Settlement] = []
         self.unsaid: deque[Told] = deque()
+        self._by_claim: dict[tuple[int, int], Run] = {}
         self._numbers = 0
         self._processes = 0
 
@@ -70,23 +70,31 @@ class Ledger:
             policy = replace(policy, max_attempts=job.max_attempts)
         run = Run(self._numbers, job, runnable, policy, processor_id)
         self.runs[run.number] = run
+        self._by_claim[job.id, job.claim_no] = run
         self._processes += runnable.process
         return run
 
     def close(self, run: Run, outcome: Outcome) -> Settlement:
         """Judge what became of a run and keep the verdict until it is written."""
         del self.runs[run.number]
+        del self._by_claim[run.job.id, run.job.claim_no]
         self._processes -= run.runnable.process
         if run.events:
             self.unsaid.append(run.told())
-        if run.enqueued:
-            outcome = replace(outcome, enqueue=tuple(run.enqueued))
         settlement = _settlement(run, outcome)
         self.outbox.append(settlement)
         return settlement
 
-    def next_batch(self, limit: int) -> list[Settlement]:
-        return [self.outbox[index] for index in range(min(limit, len(self.outbox)))]
+    def next_batch(self, limit: int, limit_bytes: int) -> list[Settlement]:
+        """Give the oldest verdicts: at most so many, and no more than so many bytes but for a single large one."""
+        batch: list[Settlement] = []
+        size = 0
+        for settlement in islice(self.outbox, limit):
+            size += settlement.size
+            if batch and size > limit_bytes:
+                break
+            batch.append(settlement)
+        return batch
 
     def doubt(self, batch: Iterable[Settlement]) -> None:
         """The answer to this batch was lost: it stays, marked as sent before."""
@@ -108,13 +116,21 @@ class Ledger:
         """Give the runs that have something to tell and have not told anything for a pause (seconds)."""
         return [run for run in self.runs.values() if run.events and instant - run.told_at >= pause]
 
+    def was_told(self, stories: Iterable[tuple[Told, Run | None]], instant: float) -> None:
+        """Forget what was written; of a run that goes on, remember when."""
+        for told, run in stories:
+            if run is None:
+                self.unsaid.remove(told)
+            else:
+                run.events, run.told_at = [], instant
+
     def holdings(self, newest_claim: int, abandoned: Iterable[int]) -> Holdings:
         running = [(run.job.id, run.job.claim_no) for run in list(self.runs.values())]
         ended = [(settlement.job_id, settlement.claim_no) for settlement in [*self.outbox, *self.held]]
         return Holdings((*running, *ended), newest_claim, tuple(abandoned))
 
     def find(self, job_id: int, claim_no: int) -> Run | None:
-        return next((run for run in self.runs.values() if (run.job.id, run.job.claim_no) == (job_id, claim_no)), None)
+        return self._by_claim.get((job_id, claim_no))
 
 
 def _settlement(run: Run, outcome: Outcome) -> Settlement:

@@ -7,7 +7,6 @@ from processor.happenings import JobStarted, SupervisorLost, SupervisorNotice
 from processor.outcome import Kind, Outcome
 from processor.queue.enqueue import NewJob
 from processor.queue.events import Event
-from processor.work.ledger import Run
 from processor.work.messages import Message
 from processor.work.state import State
 
@@ -47,29 +46,28 @@ class Listening:
             run.started = True
             self._state.happenings.emit(JobStarted(run.job.id, run.job.type, run.job.attempt, run.job.wait_seconds))
         elif tell == "event":
-            _note(run, message)
+            run.tell(Event(message["kind"], message.get("level"), message.get("percent"), message.get("text")))
         elif tell == "ended":
-            self._state.ledger.close(run, _outcome(run, message))
+            self._state.ledger.close(run, _outcome(message))
 
 
-def _note(run: Run, message: Message) -> None:
-    if message["kind"] == "enqueue":
-        run.enqueued += message["jobs"]
-    else:
-        run.tell(Event(message["kind"], message.get("level"), message.get("percent"), message.get("text")))
-
-
-def _outcome(run: Run, message: Message) -> Outcome:
+def _outcome(message: Message) -> Outcome:
     """Read an outcome; one that asks to enqueue what cannot be a job is a failure of the handler."""
     outcome = Outcome.from_message(message)
-    if not run.enqueued:
+    if not outcome.enqueue:
         return outcome
     try:
-        if len(run.enqueued) > MOST_ENQUEUED:
-            raise Refused(f"{len(run.enqueued):,} jobs were enqueued; at most {MOST_ENQUEUED:,} are possible.")
-        for wish in run.enqueued:
+        if len(outcome.enqueue) > MOST_ENQUEUED:
+            raise Refused(f"{len(outcome.enqueue):,} jobs were enqueued; at most {MOST_ENQUEUED:,} are possible.")
+        for wish in outcome.enqueue:
             NewJob.from_message(wish)
     except Refused as error:
-        run.enqueued = []
-        return replace(outcome, kind=Kind.PROTOCOL, result=None, error_type="EnqueueRefused", error_message=str(error))
+        return replace(
+            outcome,
+            kind=Kind.PROTOCOL,
+            result=None,
+            enqueue=(),
+            error_type="EnqueueRefused",
+            error_message=str(error),
+        )
     return outcome

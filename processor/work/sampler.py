@@ -12,6 +12,7 @@ from processor.errors import DatabaseError
 from processor.happenings import Happenings, Sampled, TypeUnknown
 from processor.queue import lookup
 from processor.settings import Settings
+from processor.work.incarnation import open_database
 
 SHARE = 20
 
@@ -36,8 +37,7 @@ class Sampler:
             self._thread.join(self._interval)
 
     def _run(self, types: Callable[[], set[str]]) -> None:
-        section = self._settings.database
-        with Database(section.url, schema=section.schema_name, connections=1) as database:
+        with open_database(self._settings, connections=1) as database:
             pause = 0.0
             while not self._ending.wait(pause):
                 before = time.monotonic()

@@ -1,17 +1,24 @@
-"""Step one of the loop: write what jobs told, then the verdicts; what cannot be written now is kept."""
+"""Step one of the loop: write what jobs told, then the verdicts; what cannot be written now is kept.
+
+One batch of verdicts in a turn: what is claimed into its slots runs while the next batch is written.
+"""
 
 import time
-from collections import deque
+from collections.abc import Iterator
 
 from processor import happenings as h
 from processor.errors import DatabaseError
 from processor.queue import events
+from processor.queue.events import Told
 from processor.queue.settle import Settled, Settlement, settle
+from processor.work.ledger import Run
 from processor.work.rhythm import Rhythm
 from processor.work.state import State
 
 BATCH = 500
 """Verdicts of one transaction: 100,000 rows/s were measured at 100, hardly more at 1,000; a lost answer costs one."""
+BATCH_BYTES = 4 * 1024**2
+"""Of one transaction's values; MariaDB takes 16 MiB in one statement unless told otherwise."""
 TELL_PAUSE = 0.25
 """Seconds between two writes of one job's events: four a second is live to a reader and nothing to the database."""
 
@@ -32,25 +39,21 @@ class Settling:
         self._tell()
         if state.ledger.held and self._held.is_due():
             state.ledger.try_again()
-        while state.ledger.outbox and not state.patience.away:
-            batch = state.ledger.next_batch(BATCH)
+        if state.ledger.outbox:
             with state.patience.step():
-                self._write(batch)
+                self._write(state.ledger.next_batch(BATCH, BATCH_BYTES))
 
     def _tell(self) -> None:
         """Write what jobs told: before their verdicts, because the fence lets only running jobs speak."""
         ledger, instant = self._state.ledger, time.monotonic()
-        runs = ledger.talkative(instant, TELL_PAUSE)
-        told = [*ledger.unsaid, *(run.told() for run in runs)]
-        if not told:
-            return
-        with self._state.patience.step():
-            held = events.store(self._state.database, self._state.life.id, told)
-            ledger.unsaid = deque(one for one in ledger.unsaid if one in held)
-            for run in runs:
-                run.told_at = instant
-                if run.told() not in held:
-                    run.events = []
+        ended: list[tuple[Told, Run | None]] = [(told, None) for told in ledger.unsaid]
+        running = [(run.told(), run) for run in ledger.talkative(instant, TELL_PAUSE)]
+        for portion in _portions([*ended, *running]):
+            with self._state.patience.step():
+                held = events.store(self._state.database, self._state.life.id, [told for told, _ in portion])
+                ledger.was_told([(told, run) for told, run in portion if told not in held], instant)
+            if self._state.patience.lost:
+                return
 
     def _write(self, batch: list[Settlement]) -> None:
         before = time.monotonic()
@@ -85,6 +88,20 @@ class Settling:
             return self._held.remaining()
         talking = any(run.events for run in ledger.runs.values())
         return TELL_PAUSE if talking else 60.0
+
+
+def _portions(stories: list[tuple[Told, Run | None]]) -> Iterator[list[tuple[Told, Run | None]]]:
+    """Cut what is to be told into portions of one transaction each."""
+    portion: list[tuple[Told, Run | None]] = []
+    size = 0
+    for told, run in stories:
+        size += told.size
+        if portion and size > BATCH_BYTES:
+            yield portion
+            portion, size = [], told.size
+        portion.append((told, run))
+    if portion:
+        yield portion
 
 
 def _accepted(settlement: Settlement) -> h.JobSettled:

@@ -98,6 +98,19 @@ class Site:
         self.processors.append(processor)
         return processor
 
+    def command(self, *arguments: str) -> str:
+        """Run another command here and give what it prints."""
+        finished = subprocess.run(
+            [sys.executable, "-m", "processor", "--config", str(self.config), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            cwd=self.folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        assert finished.returncode == 0, finished.stderr
+        return finished.stdout
+
     def drain(self) -> None:
         """Run a processor until nothing is left that it can run."""
         assert self.start("--drain").wait() == 0

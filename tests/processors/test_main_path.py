@@ -46,12 +46,9 @@ def test_a_running_processor_finds_new_rows(site: Site) -> None:
 def test_a_wake_up_shortens_the_poll(site: Site) -> None:
     if site.db.kind != "postgresql":
         return  # refused there, see tests/queue/test_wakeup.py
-    from processor.db import Database
-    from processor.queue import wakeup
-
-    with Database(site.db.url) as database:
-        wakeup.switch_on(database)
     site.write(database="wakeup = true", processor="")
+    told = site.command("migrate")
+    assert "installed the wake-up trigger" in told
     site.config.write_text(site.config.read_text().replace("poll_interval = 0.05", "poll_interval = 3600"))
     processor = site.start()
     processor.await_event("claim_finished")

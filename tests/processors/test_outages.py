@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.databases import Database
+from tests.conftest import migrate
+from tests.databases import Database, Server
 from tests.processors.running import Site, eventually
 
 
@@ -104,3 +105,41 @@ def test_a_port_in_use_is_said_with_its_setting(site: Site, listen: str) -> None
         processor = site.start("--metrics-listen", f"127.0.0.1:{taken.getsockname()[1]}")
         assert processor.wait() == 1
     assert "[metrics] listen" in processor.tail()
+
+
+def test_a_wrong_password_is_said_without_showing_it_and_tried_again(postgresql: Server, tmp_path: Path) -> None:
+    given = postgresql.create_migrated_database(migrate)
+    site = Site(given, tmp_path)
+    right = site.config.read_text()
+    address, _, rest = given.url.partition("@")
+    scheme, _, user = address.rpartition(":")
+    site.config.write_text(right.replace(given.url, f"{scheme}:swordfish@{rest}"))
+    assert user
+    processor = site.start()
+    error = processor.await_event("database_lost")["error"]
+    assert "password" in error
+    assert "swordfish" not in "".join(processor.raw)
+    assert processor.running
+    site.close()
+    given.drop()
+
+
+def test_a_full_disk_keeps_the_results_until_there_is_room(sqlite: Server, tmp_path: Path) -> None:
+    """A limit on the size of files stands for the full disk: the write fails as it would, and can be lifted."""
+    import resource
+
+    given = sqlite.create_migrated_database(migrate)
+    site = Site(given, tmp_path)
+    site.insert("until", until=str(tmp_path / "go"), filler="x" * 1000)
+    processor = site.start()
+    eventually(site.starts, "the handler has started")
+    unlimited = resource.prlimit(processor.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(processor.pid, resource.RLIMIT_FSIZE, (4096, unlimited[1]))
+    (tmp_path / "go").touch()
+    processor.await_event("database_lost")
+    assert site.job()["status"] == "running"
+    resource.prlimit(processor.pid, resource.RLIMIT_FSIZE, unlimited)
+    processor.await_event("database_returned")
+    assert site.await_status("completed")["attempt"] == 1
+    site.close()
+    given.drop()

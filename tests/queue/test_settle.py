@@ -1,10 +1,13 @@
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
+from processor.errors import Refused
 from processor.judge import Backoff, Policy
 from processor.outcome import Kind
-from processor.queue import leases
+from processor.queue import leases, lookup
+from processor.queue.enqueue import NewJob
 from processor.queue.events import Event, Told, store
 from processor.queue.settle import settle
 from tests.queue.conftest import Queue, verdict_of
@@ -178,3 +181,33 @@ def test_a_row_that_somebody_holds_locked_is_left_and_holds_nobody_up(queue: Que
     person.close()
     assert store(queue.database, "p1", told[1:2]) == []
     assert len(settle(queue.database, settled.held).accepted) == 1
+
+
+def test_enqueued_jobs_carry_every_column_a_producer_has(queue: Queue) -> None:
+    queue.insert("type", "'a'")
+    [job] = queue.claim()
+    wish = {
+        "type": "b",
+        "payload": "just text",
+        "owner": "ada",
+        "key": "k",
+        "run_at": "2030-01-31T08:00:00+02:00",
+        "expires_at": "2030-02-01T00:00:00+00:00",
+        "timeout_seconds": 2.5,
+    }
+    settle(queue.database, [verdict_of(job, Kind.RETURNED, enqueue=(wish,))])
+    found = lookup.job(queue.database, 2)
+    assert found["payload"] == '"just text"'
+    assert (found["owner"], found["key"], found["timeout_seconds"]) == ("ada", "k", 2.5)
+    assert found["run_at"] == datetime(2030, 1, 31, 6, tzinfo=UTC)
+    assert found["expires_at"] == datetime(2030, 2, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [{}, {"type": ""}, {"type": "b", "status": "running"}, {"type": "b", "priority": "high"}, {"type": "x" * 201}]
+    + [{"type": "b", "run_at": when} for when in ("soon", "2030-01-31T08:00:00", 7)],
+)
+def test_what_cannot_be_a_job_is_refused_before_it_reaches_the_database(wish: dict[str, object]) -> None:
+    with pytest.raises(Refused, match="cannot be enqueued"):
+        NewJob.from_message(wish)

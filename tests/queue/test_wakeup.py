@@ -53,10 +53,13 @@ def test_nobody_is_told_while_nobody_sleeps_and_a_rolled_back_insert_wakes_nobod
 
 def test_switched_off_nothing_of_it_is_left_on_the_table(given: Given) -> None:
     with Database(given.url) as database:
+        assert not wakeup.is_on(database)
         wakeup.switch_on(database)
         wakeup.switch_on(database)
+        assert wakeup.is_on(database)
         assert given.rows("SELECT count(*) FROM pg_trigger WHERE tgname = 'jobtable_wake'") == [(1,)]
         wakeup.switch_off(database)
+        assert not wakeup.is_on(database)
         assert given.rows("SELECT count(*) FROM pg_trigger WHERE tgname = 'jobtable_wake'") == [(0,)]
 
 

@@ -1,0 +1,75 @@
+-- claim
+
+SELECT jobs.id
+FROM jobs
+WHERE jobs.type IN (%(type_1_1)s, %(type_1_2)s) AND jobs.status = 'pending' AND (jobs.run_at IS NULL OR jobs.run_at <= (utc_timestamp(6))) AND jobs.cancel_requested = 0
+LIMIT %(param_1)s
+
+SELECT processors.id
+FROM processors
+WHERE processors.id = %(id_1)s AND processors.status = %(status_1)s AND processors.lease_until > (utc_timestamp(6)) LOCK IN SHARE MODE
+
+SELECT jobs.id, jobs.type, jobs.priority, jobs.created_at
+FROM jobs
+WHERE jobs.type = %(type_1)s AND jobs.status = 'pending' AND (jobs.run_at IS NULL OR jobs.run_at <= (utc_timestamp(6))) AND jobs.cancel_requested = 0 AND NOT (EXISTS (SELECT job_types.name
+FROM job_types
+WHERE job_types.name = %(param_1)s AND (job_types.paused = 1 OR job_types.paused_until > (utc_timestamp(6))))) ORDER BY jobs.priority DESC, jobs.created_at, jobs.id
+LIMIT %(param_2)s FOR UPDATE SKIP LOCKED
+
+SELECT jobs.id, jobs.type, jobs.priority, jobs.created_at
+FROM jobs
+WHERE jobs.type = %(type_1)s AND jobs.status = 'pending' AND (jobs.run_at IS NULL OR jobs.run_at <= (utc_timestamp(6))) AND jobs.cancel_requested = 0 AND NOT (EXISTS (SELECT job_types.name
+FROM job_types
+WHERE job_types.name = %(param_1)s AND (job_types.paused = 1 OR job_types.paused_until > (utc_timestamp(6))))) ORDER BY jobs.priority DESC, jobs.created_at, jobs.id
+LIMIT %(param_2)s FOR UPDATE SKIP LOCKED
+
+UPDATE jobs SET status=%(status)s, reason=%(reason)s, attempt=(jobs.attempt + %(attempt_1)s), processor_id=%(processor_id)s, claim_no=%(claim_no)s, started_at=(utc_timestamp(6)), progress=%(progress)s, progress_message=%(progress_message)s WHERE jobs.id IN (%(id_1_1)s) AND jobs.status = 'pending'
+
+SELECT jobs.id, jobs.type, jobs.priority, jobs.created_at, jobs.attempt, CASE WHEN (octet_length(jobs.payload) <= %(octet_length_1)s) THEN CAST(jobs.payload AS CHAR) END AS payload, octet_length(jobs.payload) AS payload_bytes, jobs.max_attempts, jobs.timeout_seconds, jobs.owner, jobs.`key`, jobs.subject, jobs.crashes, coalesce(jobs.expires_at <= (utc_timestamp(6)), %(coalesce_1)s) AS expired, timestampdiff(MICROSECOND, coalesce(jobs.run_at, jobs.created_at), (utc_timestamp(6))) / %(timestampdiff_1)s AS wait_seconds
+FROM jobs
+WHERE jobs.id IN (%(id_1_1)s)
+
+-- store events
+
+SELECT jobs.id, jobs.event_no
+FROM jobs INNER JOIN (SELECT * FROM JSON_TABLE(%(rows)s, '$[*]' COLUMNS (`id` BIGINT PATH '$.id', `claim_no` BIGINT PATH '$.claim_no', `count` BIGINT PATH '$.count', `percent` DOUBLE PATH '$.percent', `message` LONGTEXT PATH '$.message')) AS document) AS given ON jobs.id = given.id AND jobs.claim_no = given.claim_no AND jobs.processor_id = %(processor_id_1)s AND jobs.status = 'running' AND jobs.id IN (%(id_1_1)s) ORDER BY jobs.id FOR UPDATE SKIP LOCKED
+
+UPDATE jobs, (SELECT * FROM JSON_TABLE(%(rows)s, '$[*]' COLUMNS (`id` BIGINT PATH '$.id', `claim_no` BIGINT PATH '$.claim_no', `count` BIGINT PATH '$.count', `percent` DOUBLE PATH '$.percent', `message` LONGTEXT PATH '$.message')) AS document) AS given SET jobs.progress=CASE WHEN (given.percent IS NOT NULL) THEN given.percent ELSE jobs.progress END, jobs.progress_message=CASE WHEN (given.message IS NOT NULL) THEN given.message ELSE jobs.progress_message END, jobs.event_no=(jobs.event_no + given.count) WHERE jobs.id = given.id AND jobs.claim_no = given.claim_no AND jobs.processor_id = %(processor_id_1)s AND jobs.status = 'running' AND jobs.id IN (%(id_1_1)s) AND jobs.id IN (%(id_2_1)s)
+
+INSERT INTO job_events (job_id, number, attempt, kind, level, percent, text) SELECT given.job_id, given.number, given.attempt, given.kind, given.level, given.percent, given.text
+FROM (SELECT * FROM JSON_TABLE(%(rows)s, '$[*]' COLUMNS (`job_id` BIGINT PATH '$.job_id', `number` BIGINT PATH '$.number', `attempt` BIGINT PATH '$.attempt', `kind` LONGTEXT PATH '$.kind', `level` LONGTEXT PATH '$.level', `percent` DOUBLE PATH '$.percent', `text` LONGTEXT PATH '$.text')) AS document) AS given
+
+-- settle
+
+SELECT jobs.id, jobs.cancel_requested
+FROM jobs INNER JOIN (SELECT * FROM JSON_TABLE(%(rows)s, '$[*]' COLUMNS (`id` BIGINT PATH '$.id', `processor_id` LONGTEXT PATH '$.processor_id', `claim_no` BIGINT PATH '$.claim_no')) AS document) AS given ON jobs.id = given.id AND jobs.processor_id = given.processor_id AND jobs.claim_no = given.claim_no
+WHERE jobs.status = 'running' AND jobs.id IN (%(id_1_1)s) ORDER BY jobs.id FOR UPDATE SKIP LOCKED
+
+UPDATE jobs, (SELECT * FROM JSON_TABLE(%(rows)s, '$[*]' COLUMNS (`id` BIGINT PATH '$.id', `status` LONGTEXT PATH '$.status', `reason` LONGTEXT PATH '$.reason', `delay` DOUBLE PATH '$.delay', `given_back` BIGINT PATH '$.given_back', `crashes` BIGINT PATH '$.crashes', `result` LONGTEXT PATH '$.result', `error_type` LONGTEXT PATH '$.error_type', `error_message` LONGTEXT PATH '$.error_message', `error_detail` LONGTEXT PATH '$.error_detail', `cpu_seconds` DOUBLE PATH '$.cpu_seconds', `max_rss_bytes` BIGINT PATH '$.max_rss_bytes')) AS document) AS given SET jobs.status=given.status, jobs.reason=given.reason, jobs.run_at=CASE WHEN (given.delay IS NOT NULL) THEN timestampadd(MICROSECOND, round(given.delay * %(param_1)s), (utc_timestamp(6))) ELSE jobs.run_at END, jobs.attempt=(jobs.attempt - given.given_back), jobs.crashes=given.crashes, jobs.finished_at=CASE WHEN (given.status IN ('cancelled', 'completed', 'failed')) THEN (utc_timestamp(6)) ELSE NULL END, jobs.progress=CASE WHEN (given.status = 'completed') THEN %(param_2)s ELSE jobs.progress END, jobs.result=given.result, jobs.error_type=given.error_type, jobs.error_message=given.error_message, jobs.error_detail=given.error_detail, jobs.cpu_seconds=given.cpu_seconds, jobs.max_rss_bytes=given.max_rss_bytes WHERE jobs.id = given.id AND jobs.id IN (%(id_1_1)s)
+
+INSERT INTO job_errors (job_id, attempt, processor_id, reason, error_type, error_message, error_detail, seconds) SELECT given.job_id, given.attempt, given.processor_id, given.reason, given.error_type, given.error_message, given.error_detail, given.seconds
+FROM (SELECT * FROM JSON_TABLE(%(rows)s, '$[*]' COLUMNS (`job_id` BIGINT PATH '$.job_id', `attempt` BIGINT PATH '$.attempt', `processor_id` LONGTEXT PATH '$.processor_id', `reason` LONGTEXT PATH '$.reason', `error_type` LONGTEXT PATH '$.error_type', `error_message` LONGTEXT PATH '$.error_message', `error_detail` LONGTEXT PATH '$.error_detail', `seconds` DOUBLE PATH '$.seconds')) AS document) AS given
+
+INSERT INTO notifications (job_id, type, owner, subject, status, reason, message) SELECT given.job_id, given.type, given.owner, given.subject, given.status, given.reason, given.message
+FROM (SELECT * FROM JSON_TABLE(%(rows)s, '$[*]' COLUMNS (`job_id` BIGINT PATH '$.job_id', `type` LONGTEXT PATH '$.type', `owner` LONGTEXT PATH '$.owner', `subject` LONGTEXT PATH '$.subject', `status` LONGTEXT PATH '$.status', `reason` LONGTEXT PATH '$.reason', `message` LONGTEXT PATH '$.message')) AS document) AS given
+
+-- heartbeat
+
+UPDATE processors SET beat_no=(processors.beat_no + %(beat_no_1)s), beat_at=(utc_timestamp(6)), lease_until=timestampadd(MICROSECOND, round(%(param_1)s * %(param_2)s), (utc_timestamp(6))) WHERE processors.id = %(id_1)s AND processors.status IN (%(status_1_1)s, %(status_1_2)s)
+
+-- upkeep with nothing to do
+
+SELECT jobs.id
+FROM jobs
+WHERE jobs.status = 'pending' AND jobs.run_at > (utc_timestamp(6))
+LIMIT %(param_1)s
+
+SELECT jobs.id
+FROM jobs
+WHERE jobs.status = 'scheduled' AND jobs.run_at <= (utc_timestamp(6))
+LIMIT %(param_1)s
+
+SELECT jobs.id
+FROM jobs
+WHERE jobs.cancel_requested = 1 AND jobs.status IN ('pending', 'scheduled', 'waiting', 'paused')
+LIMIT %(param_1)s

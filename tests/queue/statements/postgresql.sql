@@ -1,0 +1,67 @@
+-- claim
+
+WITH me AS MATERIALIZED
+(SELECT processors.id AS id
+FROM processors
+WHERE processors.id = %(id_1)s::VARCHAR AND processors.status = %(status_1)s::VARCHAR AND processors.lease_until > statement_timestamp() FOR KEY SHARE),
+due AS MATERIALIZED
+(SELECT best.id AS id, best.priority AS priority, best.created_at AS created_at, wanted.process AS process
+FROM me JOIN (SELECT * FROM jsonb_to_recordset(CAST(%(rows)s::VARCHAR AS jsonb)) AS document ("type" text, "process" bigint)) AS wanted ON true JOIN LATERAL (SELECT jobs.id AS id, jobs.priority AS priority, jobs.created_at AS created_at
+FROM jobs
+WHERE jobs.type = wanted.type AND jobs.status = 'pending' AND (jobs.run_at IS NULL OR jobs.run_at <= statement_timestamp()) AND NOT jobs.cancel_requested ORDER BY jobs.priority DESC, jobs.created_at, jobs.id
+LIMIT %(param_1)s::INTEGER FOR UPDATE SKIP LOCKED) AS best ON true
+WHERE NOT (EXISTS (SELECT job_types.name
+FROM job_types
+WHERE job_types.name = wanted.type AND (job_types.paused OR job_types.paused_until > statement_timestamp())))),
+chosen AS
+(SELECT ranked.id AS id
+FROM (SELECT due.id AS id, due.priority AS priority, due.created_at AS created_at, due.process AS process, sum(due.process) OVER (ORDER BY due.priority DESC, due.created_at, due.id) AS processes
+FROM due) AS ranked
+WHERE ranked.process = %(process_1)s::BIGINT OR ranked.processes <= %(processes_1)s::BIGINT ORDER BY ranked.priority DESC, ranked.created_at, ranked.id
+LIMIT %(param_2)s::INTEGER)
+UPDATE jobs SET status=%(status)s::VARCHAR, reason=%(reason)s::VARCHAR, attempt=(jobs.attempt + %(attempt_1)s::INTEGER), processor_id=%(processor_id)s::VARCHAR, claim_no=%(claim_no)s::BIGINT, started_at=statement_timestamp(), progress=%(progress)s, progress_message=%(progress_message)s::VARCHAR FROM chosen WHERE jobs.id = chosen.id AND jobs.status = 'pending' RETURNING jobs.id, jobs.type, jobs.priority, jobs.created_at, jobs.attempt, CASE WHEN (octet_length(CAST(jobs.payload AS TEXT)) <= %(octet_length_1)s::INTEGER) THEN CAST(jobs.payload AS TEXT) END AS payload, octet_length(CAST(jobs.payload AS TEXT)) AS payload_bytes, jobs.max_attempts, jobs.timeout_seconds, jobs.owner, jobs.key, jobs.subject, jobs.crashes, coalesce(jobs.expires_at <= statement_timestamp(), %(coalesce_1)s) AS expired, CAST(EXTRACT(epoch FROM statement_timestamp() - coalesce(jobs.run_at, jobs.created_at)) AS FLOAT(53)) AS wait_seconds
+
+-- store events
+
+SELECT jobs.id, jobs.event_no
+FROM jobs JOIN (SELECT * FROM jsonb_to_recordset(CAST(%(rows)s::VARCHAR AS jsonb)) AS document ("id" bigint, "claim_no" bigint, "count" bigint, "percent" double precision, "message" text)) AS given ON jobs.id = given.id AND jobs.claim_no = given.claim_no AND jobs.processor_id = %(processor_id_1)s::VARCHAR AND jobs.status = 'running' AND jobs.id = any(%(param_1)s::BIGINT[]) ORDER BY jobs.id FOR UPDATE OF jobs SKIP LOCKED
+
+UPDATE jobs SET progress=CASE WHEN (given.percent IS NOT NULL) THEN given.percent ELSE jobs.progress END, progress_message=CASE WHEN (given.message IS NOT NULL) THEN given.message ELSE jobs.progress_message END, event_no=(jobs.event_no + given.count) FROM (SELECT * FROM jsonb_to_recordset(CAST(%(rows)s::VARCHAR AS jsonb)) AS document ("id" bigint, "claim_no" bigint, "count" bigint, "percent" double precision, "message" text)) AS given WHERE jobs.id = given.id AND jobs.claim_no = given.claim_no AND jobs.processor_id = %(processor_id_1)s::VARCHAR AND jobs.status = 'running' AND jobs.id = any(%(param_1)s::BIGINT[]) AND jobs.id = any(%(param_2)s::BIGINT[])
+
+INSERT INTO job_events (job_id, number, attempt, kind, level, percent, text) SELECT given.job_id, given.number, given.attempt, given.kind, given.level, given.percent, given.text
+FROM (SELECT * FROM jsonb_to_recordset(CAST(%(rows)s::VARCHAR AS jsonb)) AS document ("job_id" bigint, "number" bigint, "attempt" bigint, "kind" text, "level" text, "percent" double precision, "text" text)) AS given
+
+-- settle
+
+SELECT jobs.id, jobs.cancel_requested
+FROM jobs JOIN (SELECT * FROM jsonb_to_recordset(CAST(%(rows)s::VARCHAR AS jsonb)) AS document ("id" bigint, "processor_id" text, "claim_no" bigint)) AS given ON jobs.id = given.id AND jobs.processor_id = given.processor_id AND jobs.claim_no = given.claim_no
+WHERE jobs.status = 'running' AND jobs.id = any(%(param_1)s::BIGINT[]) ORDER BY jobs.id FOR UPDATE OF jobs SKIP LOCKED
+
+UPDATE jobs SET status=given.status, reason=given.reason, run_at=CASE WHEN (given.delay IS NOT NULL) THEN statement_timestamp() + make_interval(%(make_interval_1)s::INTEGER, %(make_interval_2)s::INTEGER, %(make_interval_3)s::INTEGER, %(make_interval_4)s::INTEGER, %(make_interval_5)s::INTEGER, %(make_interval_6)s::INTEGER, CAST(given.delay AS FLOAT(53))) ELSE jobs.run_at END, attempt=(jobs.attempt - given.given_back), crashes=given.crashes, finished_at=CASE WHEN (given.status IN ('cancelled', 'completed', 'failed')) THEN statement_timestamp() ELSE NULL END, progress=CASE WHEN (given.status = 'completed') THEN %(param_1)s ELSE jobs.progress END, result=CAST(given.result AS JSONB), error_type=given.error_type, error_message=given.error_message, error_detail=given.error_detail, cpu_seconds=given.cpu_seconds, max_rss_bytes=given.max_rss_bytes FROM (SELECT * FROM jsonb_to_recordset(CAST(%(rows)s::VARCHAR AS jsonb)) AS document ("id" bigint, "status" text, "reason" text, "delay" double precision, "given_back" bigint, "crashes" bigint, "result" text, "error_type" text, "error_message" text, "error_detail" text, "cpu_seconds" double precision, "max_rss_bytes" bigint)) AS given WHERE jobs.id = given.id AND jobs.id = any(%(param_2)s::BIGINT[])
+
+INSERT INTO job_errors (job_id, attempt, processor_id, reason, error_type, error_message, error_detail, seconds) SELECT given.job_id, given.attempt, given.processor_id, given.reason, given.error_type, given.error_message, given.error_detail, given.seconds
+FROM (SELECT * FROM jsonb_to_recordset(CAST(%(rows)s::VARCHAR AS jsonb)) AS document ("job_id" bigint, "attempt" bigint, "processor_id" text, "reason" text, "error_type" text, "error_message" text, "error_detail" text, "seconds" double precision)) AS given
+
+INSERT INTO notifications (job_id, type, owner, subject, status, reason, message) SELECT given.job_id, given.type, given.owner, given.subject, given.status, given.reason, given.message
+FROM (SELECT * FROM jsonb_to_recordset(CAST(%(rows)s::VARCHAR AS jsonb)) AS document ("job_id" bigint, "type" text, "owner" text, "subject" text, "status" text, "reason" text, "message" text)) AS given
+
+-- heartbeat
+
+UPDATE processors SET beat_no=(processors.beat_no + %(beat_no_1)s::BIGINT), beat_at=statement_timestamp(), lease_until=(statement_timestamp() + make_interval(%(make_interval_1)s::INTEGER, %(make_interval_2)s::INTEGER, %(make_interval_3)s::INTEGER, %(make_interval_4)s::INTEGER, %(make_interval_5)s::INTEGER, %(make_interval_6)s::INTEGER, CAST(%(param_1)s AS FLOAT(53)))) WHERE processors.id = %(id_1)s::VARCHAR AND processors.status IN (%(status_1_1)s::VARCHAR, %(status_1_2)s::VARCHAR)
+
+-- upkeep with nothing to do
+
+SELECT jobs.id
+FROM jobs
+WHERE jobs.status = 'pending' AND jobs.run_at > statement_timestamp()
+LIMIT %(param_1)s::INTEGER
+
+SELECT jobs.id
+FROM jobs
+WHERE jobs.status = 'scheduled' AND jobs.run_at <= statement_timestamp()
+LIMIT %(param_1)s::INTEGER
+
+SELECT jobs.id
+FROM jobs
+WHERE jobs.cancel_requested AND jobs.status IN ('pending', 'scheduled', 'waiting', 'paused')
+LIMIT %(param_1)s::INTEGER
