@@ -67,12 +67,13 @@ def _rows(settings: "Settings", database: "Database", finished: bool) -> list[Ro
     counts = _counts(database, finished)
     set_by_people = {row["name"]: row for row in lookup.types(database)}
     alive = live_types(database) or set()
-    names = {*settings.types, *alive, *counts, *set_by_people}
+    own = _own_types(settings)
+    names = {*own, *alive, *counts, *set_by_people}
     return [
         {
             "type": name,
             **_handler(settings, name),
-            "handled": name in settings.types or name in alive,
+            "handled": name in own or name in alive,
             "jobs": {status.value: counts[name][status] for status in (Status if finished else WAITING)}
             if name in counts
             else dict.fromkeys([status.value for status in (Status if finished else WAITING)], 0),
@@ -81,6 +82,16 @@ def _rows(settings: "Settings", database: "Database", finished: bool) -> list[Ro
         }
         for name in sorted(names)
     ]
+
+
+def _own_types(settings: "Settings") -> set[str]:
+    """Name the types of this configuration; modules of decorated handlers are asked, in their own interpreter."""
+    if not settings.processor.modules:
+        return set(settings.types)
+    from processor.happenings import Happenings
+    from processor.work.roster import call_up
+
+    return set(call_up(settings, Happenings()).types)
 
 
 def _counts(database: "Database", finished: bool) -> dict[str, Counter[str]]:

@@ -129,3 +129,23 @@ def test_an_http_job_is_posted_signed_and_its_answer_is_the_result(site: Site) -
     assert job["attempt"] == 2
     assert result(site.db) == {"accepted": True}
     assert seen[0]["n"] == seen[1]["n"] == 1
+
+
+def test_the_types_of_decorated_handlers_are_known_without_a_processor(site: Site) -> None:
+    site.write(processor='modules = ["decorated"]')
+    handled = {row["type"]: row["handled"] for row in json.loads(site.command("types", "--json"))}
+    assert handled["decorated.greet"] is True
+
+
+def test_a_wish_that_cannot_be_a_job_fails_its_job_alone(site: Site) -> None:
+    wish = '{"enqueue": {"type": "quick", "status": "running"}}'
+    script = site.folder / "wish.sh"
+    script.write_text(f"echo '{wish}' >&3\n")
+    site.write(types=f'[types.wish]\ncommand = ["/bin/sh", "{script}"]')
+    site.insert("wish")
+    site.insert("quick")
+    site.drain()
+    job = site.job()
+    assert (job["status"], job["error_type"]) == ("failed", "EnqueueRefused")
+    assert "status" in job["error_message"]
+    assert site.job(2)["status"] == "completed"
