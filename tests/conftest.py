@@ -4,6 +4,7 @@ What could not be had is skipped, and said at the end of the run; with TEST_REQU
 """
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -15,6 +16,8 @@ KIND = pytest.StashKey[str]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell does that to what it starts in the background,
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # and every process we start would inherit it
     config.stash[CHOICES] = choices()
 
 

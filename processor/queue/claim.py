@@ -13,6 +13,7 @@ short transaction: choose and lock, then update by primary key. The claim counts
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
@@ -88,11 +89,11 @@ def claim(
     """
     if not wanted or slots.jobs <= 0:
         return []
-    bid = _Bid(database.dialect, processor_id, claim_no, tuple(wanted), slots, max_payload_bytes)
+    bid = _Bid(database.dialect, processor_id, tuple(wanted), slots, max_payload_bytes)
     if database.dialect.claims_in_one_statement:
-        rows = database.single(bid.claim_at_once)
+        rows = database.single(lambda connection: bid.claim_at_once(connection, claim_no))
     elif _look(database, bid):
-        rows = database.write(bid.claim_in_steps)
+        rows = database.write(lambda connection: bid.claim_in_steps(connection, claim_no))
     else:
         rows = []
     return [_claimed(row, claim_no) for row in sorted(rows, key=_rank)]
@@ -116,17 +117,16 @@ def _claimed(row: Any, claim_no: int) -> ClaimedJob:
 
 @dataclass(frozen=True, slots=True)
 class _Bid:
-    """One claim that is being made."""
+    """What is claimed for; equal bids are the same statement, whatever the number of the claim."""
 
     dialect: Dialect
     processor_id: str
-    claim_no: int
     wanted: tuple[Wanted, ...]
     slots: Slots
     max_payload_bytes: int
 
-    def claim_at_once(self, connection: Connection) -> Sequence[Any]:
-        return connection.execute(self.statement()).all()
+    def claim_at_once(self, connection: Connection, claim_no: int) -> Sequence[Any]:
+        return connection.execute(_statement(self), {"claim_no": claim_no}).all()
 
     def statement(self) -> Any:
         alive = (
@@ -173,13 +173,14 @@ class _Bid:
         due = select(jobs.c.id).where(jobs.c.type.in_(types), *is_due()).limit(1)
         return connection.execute(due).first() is not None
 
-    def claim_in_steps(self, connection: Connection) -> Sequence[Any]:
+    def claim_in_steps(self, connection: Connection, claim_no: int) -> Sequence[Any]:
         if connection.execute(self._alive().with_for_update(read=True)).first() is None:
             return []
         chosen = self._choose([row for wanted in self.wanted for row in self._best(connection, wanted.type)])
         if chosen:
             mine = jobs.c.id.in_([row.id for row in chosen])
-            connection.execute(update(jobs).where(mine, is_(Status.PENDING)).values(self._running()))
+            taken = update(jobs).where(mine, is_(Status.PENDING)).values(self._running())
+            connection.execute(taken, {"claim_no": claim_no})
             return connection.execute(select(*self._columns()).where(mine)).all()
         return []
 
@@ -215,12 +216,12 @@ class _Bid:
         return self.dialect.rows({"type": TEXT, "process": INTEGER}, rows, "wanted")
 
     def _running(self) -> dict[Any, Any]:
+        """What a claim writes besides its number, which is given when it is sent."""
         return {
             jobs.c.status: Status.RUNNING.value,
             jobs.c.reason: None,
             jobs.c.attempt: jobs.c.attempt + 1,
             jobs.c.processor_id: self.processor_id,
-            jobs.c.claim_no: self.claim_no,
             jobs.c.started_at: now(),
             jobs.c.progress: None,
             jobs.c.progress_message: None,
@@ -246,6 +247,12 @@ class _Bid:
             func.coalesce(jobs.c.expires_at <= now(), False).label("expired"),
             self.dialect.seconds_since(func.coalesce(jobs.c.run_at, jobs.c.created_at)).label("wait_seconds"),
         )
+
+
+@lru_cache(maxsize=64)
+def _statement(bid: _Bid) -> Any:
+    """Put a claim together once: doing it each time took 4 of the 8 ms of a small claim."""
+    return bid.statement()
 
 
 def _order(rows: Any) -> tuple[Any, ...]:
