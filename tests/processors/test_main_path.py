@@ -43,9 +43,8 @@ def test_a_running_processor_finds_new_rows(site: Site) -> None:
     assert processor.wait() == 0
 
 
+@pytest.mark.parametrize("db", ["postgresql"], indirect=True)
 def test_a_wake_up_shortens_the_poll(site: Site) -> None:
-    if site.db.kind != "postgresql":
-        return  # refused there, see tests/queue/test_wakeup.py
     site.write(database="wakeup = true", processor="")
     told = site.command("migrate")
     assert "installed the wake-up trigger" in told

@@ -8,9 +8,8 @@ from tests.databases import Database, Server
 from tests.processors.running import Site, eventually
 
 
+@pytest.mark.parametrize("db", ["postgresql", "mariadb"], indirect=True)
 def test_results_survive_a_database_restart_in_the_middle(site: Site, tmp_path: Path) -> None:
-    if site.db.kind == "sqlite":
-        return  # a file has no server that could restart; see the locked database below
     site.config.write_text(site.config.read_text().replace("lease = 4", "lease = 60"))
     site.insert("until", until=str(tmp_path / "go"))
     processor = site.start()
@@ -34,9 +33,8 @@ def processor_workers(processor: object) -> list[int]:
     return [int(pid) for pid in Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()]
 
 
+@pytest.mark.parametrize("db", ["sqlite"], indirect=True)
 def test_results_survive_a_database_file_that_is_locked_by_somebody_else(site: Site, tmp_path: Path) -> None:
-    if site.db.kind != "sqlite":
-        return
     site.config.write_text(site.config.read_text().replace("lease = 4", "lease = 60"))
     site.insert("until", until=str(tmp_path / "go"))
     processor = site.start()
@@ -51,9 +49,8 @@ def test_results_survive_a_database_file_that_is_locked_by_somebody_else(site: S
     assert site.db.rows("SELECT count(*) FROM notifications") == [(1,)]
 
 
+@pytest.mark.parametrize("db", ["postgresql", "mariadb"], indirect=True)
 def test_a_processor_waits_for_a_database_that_is_away_at_its_start(site: Site) -> None:
-    if site.db.kind == "sqlite":
-        return
     site.insert("quick")
     site.db.server.stop()
     try:
@@ -65,9 +62,8 @@ def test_a_processor_waits_for_a_database_that_is_away_at_its_start(site: Site) 
     assert processor.running
 
 
+@pytest.mark.parametrize("db", ["postgresql", "mariadb"], indirect=True)
 def test_cut_connections_are_made_again(site: Site) -> None:
-    if site.db.kind == "sqlite":
-        return
     processor = site.start()
     processor.await_event("processor_started")
     for number in range(1, 6):
