@@ -20,7 +20,7 @@ from processor.queue import leases, upkeep, wakeup
 from processor.settings import Settings
 from processor.work.chores import Chores
 from processor.work.claiming import Claiming
-from processor.work.incarnation import Incarnation, open_database
+from processor.work.incarnation import Incarnation, need_workdir, open_database
 from processor.work.listener import Listener
 from processor.work.listening import Listening
 from processor.work.patience import Patience
@@ -74,6 +74,7 @@ class Daemon:
         Raises `StartRefused` and `SchemaError` before anything is claimed.
         """
         self._signals.install()
+        need_workdir(self._state.settings.processor.workdir)
         if not self._wait_for_database():
             return
         sampler = Sampler(self._state.settings, self._happenings)

@@ -165,6 +165,21 @@ def is_proved_dead(lock_file: str | None, processor_id: str) -> bool:
     return True
 
 
+def need_workdir(folder: Path | None) -> None:
+    """Refuse to start where jobs could not get their private folders: it would fail every job there is."""
+    if folder is None:
+        return
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder):
+            pass
+    except OSError as error:
+        raise StartRefused(
+            f"No private folder can be made for jobs in {folder}: {error.strerror or error}. Nothing was started.",
+            "Make the folder writable for this user, or set [processor] workdir to one that is.",
+        ) from error
+
+
 def default_run_dir() -> Path:
     """Give a folder that the processors of this user on this machine share."""
     given = os.environ.get("RUNTIME_DIRECTORY") or os.environ.get("XDG_RUNTIME_DIR")

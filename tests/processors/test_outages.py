@@ -91,8 +91,18 @@ def test_a_run_dir_that_cannot_be_written_stops_the_start(site: Site) -> None:
     assert "Traceback" not in processor.tail()
 
 
-@pytest.mark.parametrize("listen", ["127.0.0.1:1"])
-def test_a_port_in_use_is_said_with_its_setting(site: Site, listen: str) -> None:
+def test_a_workdir_that_cannot_be_written_stops_the_start_and_fails_no_job(site: Site) -> None:
+    (site.folder / "work").rmdir()
+    (site.folder / "work").write_text("a file, no folder")
+    site.insert("quick")
+    processor = site.start()
+    assert processor.wait() == 1
+    assert "[processor] workdir" in processor.tail()
+    assert "Traceback" not in processor.tail()
+    assert site.job()["status"] == "pending"
+
+
+def test_a_port_in_use_is_said_with_its_setting(site: Site) -> None:
     import socket
 
     with socket.socket() as taken:
