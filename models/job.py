@@ -69,6 +69,8 @@ class Job(Base):
         CheckConstraint(
             "timeout_seconds > 0 AND timeout_seconds <= 1000000000", name="jobs_timeout_seconds_is_positive"
         ),
+        CheckConstraint("attempt BETWEEN 0 AND 32767", name="jobs_attempt_is_0_to_32767"),
+        CheckConstraint("crashes BETWEEN 0 AND 32767", name="jobs_crashes_is_0_to_32767"),
         CheckConstraint("parent_id <> id", name="jobs_parent_id_is_another_job").ddl_if(dialect="postgresql"),
         CheckConstraint(
             "status <> 'running' OR (processor_id IS NOT NULL AND claim_no IS NOT NULL)",
@@ -89,10 +91,23 @@ def _is_instant_on_sqlite(column: str) -> CheckConstraint:
     ).ddl_if(dialect="sqlite")
 
 
+def _is_within_1970_to_9999(column: str, zone: str) -> CheckConstraint:
+    """Refuse infinity and instants that no driver can read back: they would break the claim that meets them."""
+    return CheckConstraint(
+        f"{column} BETWEEN '1970-01-01 00:00:00{zone}' AND '9999-12-30 23:59:59{zone}'",
+        name=f"jobs_{column}_is_within_1970_to_9999",
+    )
+
+
 for _column in ("run_at", "expires_at", "created_at"):
     jobs.append_constraint(_is_instant_on_sqlite(_column))
+    for _dialects, _zone in ((("postgresql",), "+00"), (WITHOUT_PARTIAL_INDEXES, ""), (("sqlite",), "")):
+        jobs.append_constraint(_is_within_1970_to_9999(_column, _zone).ddl_if(dialect=_dialects))  # type: ignore[arg-type]
+for _column in ("priority", "attempt", "crashes", "max_attempts"):
     jobs.append_constraint(
-        CheckConstraint(f"isfinite({_column})", name=f"jobs_{_column}_is_finite").ddl_if(dialect="postgresql")
+        CheckConstraint(f"typeof({_column}) IN ('integer', 'null')", name=f"jobs_{_column}_is_a_whole_number").ddl_if(
+            dialect="sqlite"
+        )
     )
 for _column in ("payload", "result"):
     jobs.append_constraint(

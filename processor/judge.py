@@ -81,7 +81,11 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Where the job goes now. `delay` in seconds; `given_back` is 1 where the attempt does not count."""
+    """Where the job goes now.
+
+    `delay` in seconds; `given_back` is 1 where the attempt does not count; `notify_failure` is for those who find that
+    it must end otherwise: cancelled meanwhile, or not to be stored.
+    """
 
     status: Status
     reason: Reason
@@ -91,10 +95,15 @@ class Verdict:
     crashes: int = 0
     failed: bool = False
     notify: bool = False
+    notify_failure: bool = False
 
     @property
     def final(self) -> bool:
         return self.status in FINAL
+
+
+LONGEST_DELAY = 366 * 86_400.0
+"""Seconds; a handler (or a Retry-After) that asks for more gets this, or the row would lie beyond every calendar."""
 
 
 def judge(outcome: Outcome, *, attempt: int, crashes: int, cancelled: bool, policy: Policy, chance: float) -> Verdict:
@@ -104,7 +113,11 @@ def judge(outcome: Outcome, *, attempt: int, crashes: int, cancelled: bool, poli
     that somebody asked for the job to stop.
     """
     verdict = _decide(outcome, attempt, crashes, cancelled, policy, chance)
-    return replace(verdict, notify=verdict.final and policy.notifies(verdict.status))
+    return replace(
+        verdict,
+        notify=verdict.final and policy.notifies(verdict.status),
+        notify_failure=policy.notifies(Status.FAILED),
+    )
 
 
 def _decide(outcome: Outcome, attempt: int, crashes: int, cancelled: bool, policy: Policy, chance: float) -> Verdict:
@@ -113,7 +126,7 @@ def _decide(outcome: Outcome, attempt: int, crashes: int, cancelled: bool, polic
     if outcome.kind is Kind.CANCELLED or cancelled:
         return Verdict(Status.CANCELLED, Reason.ASKED, outcome)
     if outcome.kind is Kind.SNOOZE:
-        return Verdict(Status.SCHEDULED, Reason.SNOOZE, outcome, delay=outcome.delay or 0.0, given_back=1)
+        return Verdict(Status.SCHEDULED, Reason.SNOOZE, outcome, delay=_bounded(outcome.delay or 0.0), given_back=1)
     if outcome.kind is Kind.STOPPED:
         return _stopped(outcome, crashes, policy)
     return _failed(outcome, attempt, crashes, policy, chance)
@@ -135,4 +148,8 @@ def _failed(outcome: Outcome, attempt: int, crashes: int, policy: Policy, chance
     if not again:
         return Verdict(Status.FAILED, reason, outcome, crashes=crashes, failed=True)
     delay = outcome.delay if outcome.delay is not None else policy.backoff.seconds(attempt, chance)
-    return Verdict(Status.SCHEDULED, Reason.RETRY, outcome, delay=delay, crashes=crashes, failed=True)
+    return Verdict(Status.SCHEDULED, Reason.RETRY, outcome, delay=_bounded(delay), crashes=crashes, failed=True)
+
+
+def _bounded(delay: float) -> float:
+    return min(max(delay, 0.0), LONGEST_DELAY)

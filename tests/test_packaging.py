@@ -295,7 +295,7 @@ def test_the_installed_command_migrates_outside_any_checkout(outside: Outside) -
 def test_the_installed_demo_runs_outside_any_checkout(outside: Outside) -> None:
     demo = outside("jobtable", "demo")
     assert demo.returncode == 0, demo.stdout + demo.stderr
-    assert re.search(r"completed\W+\d{3}", demo.stdout), demo.stdout
+    assert re.search(r"completed \(done\)\s+pages\.write\s+\d{3}", demo.stdout), demo.stdout
 
 
 def test_the_installed_command_says_its_version(outside: Outside) -> None:

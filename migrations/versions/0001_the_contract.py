@@ -118,6 +118,8 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "timeout_seconds > 0 AND timeout_seconds <= 1000000000", name="jobs_timeout_seconds_is_positive"
         ),
+        sa.CheckConstraint("attempt BETWEEN 0 AND 32767", name="jobs_attempt_is_0_to_32767"),
+        sa.CheckConstraint("crashes BETWEEN 0 AND 32767", name="jobs_crashes_is_0_to_32767"),
         sa.CheckConstraint("parent_id <> id", name="jobs_parent_id_is_another_job").ddl_if(dialect="postgresql"),
         sa.CheckConstraint(
             "status <> 'running' OR (processor_id IS NOT NULL AND claim_no IS NOT NULL)",
@@ -127,19 +129,25 @@ def upgrade() -> None:
             "run_at NOT GLOB '*[^0-9 :.-]*' AND strftime('%Y-%m-%d %H:%M:%S', run_at) IS substr(run_at, 1, 19)",
             name="jobs_run_at_is_utc_YYYY_MM_DD_HH_MM_SS",
         ).ddl_if(dialect="sqlite"),
-        sa.CheckConstraint("isfinite(run_at)", name="jobs_run_at_is_finite").ddl_if(dialect="postgresql"),
+        *within_1970_to_9999("run_at"),
         sa.CheckConstraint(
             "expires_at NOT GLOB '*[^0-9 :.-]*' AND "
             "strftime('%Y-%m-%d %H:%M:%S', expires_at) IS substr(expires_at, 1, 19)",
             name="jobs_expires_at_is_utc_YYYY_MM_DD_HH_MM_SS",
         ).ddl_if(dialect="sqlite"),
-        sa.CheckConstraint("isfinite(expires_at)", name="jobs_expires_at_is_finite").ddl_if(dialect="postgresql"),
+        *within_1970_to_9999("expires_at"),
         sa.CheckConstraint(
             "created_at NOT GLOB '*[^0-9 :.-]*' AND "
             "strftime('%Y-%m-%d %H:%M:%S', created_at) IS substr(created_at, 1, 19)",
             name="jobs_created_at_is_utc_YYYY_MM_DD_HH_MM_SS",
         ).ddl_if(dialect="sqlite"),
-        sa.CheckConstraint("isfinite(created_at)", name="jobs_created_at_is_finite").ddl_if(dialect="postgresql"),
+        *within_1970_to_9999("created_at"),
+        *(
+            sa.CheckConstraint(
+                f"typeof({column}) IN ('integer', 'null')", name=f"jobs_{column}_is_a_whole_number"
+            ).ddl_if(dialect="sqlite")
+            for column in ("priority", "attempt", "crashes", "max_attempts")
+        ),
         sa.CheckConstraint("payload IS NULL OR json_valid(payload)", name="jobs_payload_is_json").ddl_if(
             dialect="sqlite"
         ),
@@ -283,6 +291,18 @@ def upgrade() -> None:
     op.create_index("notifications_by_job", "notifications", ["job_id"])
     op.create_index("notifications_by_owner", "notifications", ["owner", "id"])
     partial_index("notifications_unread", "notifications", ["id"], where="read_at IS NULL", elsewhere=["read_at", "id"])
+
+
+def within_1970_to_9999(column: str) -> list:
+    """Refuse infinity and instants that no driver can read back."""
+    dialects = ((("postgresql",), "+00"), (("mysql", "mariadb"), ""), (("sqlite",), ""))
+    return [
+        sa.CheckConstraint(
+            f"{column} BETWEEN '1970-01-01 00:00:00{zone}' AND '9999-12-30 23:59:59{zone}'",
+            name=f"jobs_{column}_is_within_1970_to_9999",
+        ).ddl_if(dialect=names)
+        for names, zone in dialects
+    ]
 
 
 def downgrade() -> None:

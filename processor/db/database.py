@@ -98,10 +98,14 @@ class Database:
         """Give an item for each notice on a channel, until `ended`, which is asked every `pause` seconds."""
         with self.read() as connection:
             driver: Any = connection.connection.driver_connection
-            driver.execute(f"LISTEN {channel}")
-            while not ended():
-                for _ in driver.notifies(timeout=pause, stop_after=1):
-                    yield
+            try:
+                driver.execute(f"LISTEN {channel}")
+                while not ended():
+                    for _ in driver.notifies(timeout=pause, stop_after=1):
+                        yield
+            except self._engine.dialect.loaded_dbapi.Error as error:
+                connection.invalidate()
+                raise DatabaseUnreachable(self.address, _first_line(error)) from error
 
     def close(self) -> None:
         self._engine.dispose()

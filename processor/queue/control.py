@@ -14,22 +14,27 @@ from sqlalchemy import Connection, delete, false, insert, null, select, update
 from models import job_types, jobs, notifications, now
 from processor.db.database import Database
 from processor.judge import Policy
-from processor.lifecycle import MOVES, Reason, Status
+from processor.lifecycle import FINAL, MOVES, Reason, Status
 from processor.queue.lookup import Filter
 from processor.queue.upkeep import BATCH, Notifies, cancel_waiting
-from processor.queue.where import is_, is_one_of
+from processor.queue.where import is_one_of
 
 
 def cancel(database: Database, which: Filter, notifies: Notifies | None = None) -> tuple[int, int]:
-    """Cancel what waits, at once, and ask what runs to stop; give (cancelled, asked)."""
+    """Cancel what waits, at once, and ask what runs to stop; give (cancelled, asked).
+
+    All are asked first, so that a row which is claimed at this very moment is not missed by both.
+    """
     notifies = notifies or (lambda type_, status: Policy().notifies(status))
     wanted = which.conditions(database)
 
     def end_waiting(connection: Connection) -> int:
         return cancel_waiting(connection, database.dialect, tuple(wanted), notifies, BATCH)
 
-    asked = _change(database, [*wanted, is_(Status.RUNNING), ~jobs.c.cancel_requested], {"cancel_requested": True})
-    return _repeat(database, end_waiting), asked
+    not_final = is_one_of(set(Status) - FINAL)
+    asked = _change(database, [*wanted, not_final, ~jobs.c.cancel_requested], {"cancel_requested": True})
+    cancelled = _repeat(database, end_waiting)
+    return cancelled, max(0, asked - cancelled)
 
 
 def pause(database: Database, which: Filter) -> int:

@@ -78,8 +78,13 @@ def _fits(value: Any, shape: _Shape) -> bool:
     if isinstance(value, bool) or not isinstance(value, shape.types):
         return False
     if shape is _TEXT:
-        return len(str(value)) <= NAME_LENGTH
+        return len(str(value)) <= NAME_LENGTH and _is_storable(str(value))
     return shape is not _INSTANT or _is_instant(str(value))
+
+
+def _is_storable(text: str) -> bool:
+    """Tell whether every database can keep the text: no lone surrogate, no NUL."""
+    return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def _is_instant(text: str) -> bool:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, and_, case, insert, select, update
 
 from models import job_events, jobs
 from processor.db.database import Database
-from processor.db.dialects import INTEGER, NUMBER, TEXT, Dialect
+from processor.db.dialects import INTEGER, NUMBER, TEXT, Dialect, letters
 from processor.lifecycle import Status
 from processor.queue.where import is_
 
@@ -37,7 +37,7 @@ class Told:
     @property
     def size(self) -> int:
         """Roughly how many letters are to be written."""
-        return sum(len(event.text or "") for event in self.events)
+        return sum(letters(event.text or "") for event in self.events)
 
     @property
     def progress(self) -> Event | None:

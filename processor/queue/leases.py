@@ -125,7 +125,7 @@ def audit(
             for row in rows
             if (row.id, row.claim_no) not in ours and row.claim_no not in given_up
         ),
-        taken=tuple(ours - theirs),
+        taken=tuple(pair for pair in ours - theirs if pair[1] <= newest_claim),
     )
 
 

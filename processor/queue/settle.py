@@ -17,7 +17,7 @@ from sqlalchemy import Connection, and_, case, insert, literal_column, null, sel
 
 from models import job_errors, jobs, notifications, now
 from processor.db.database import Database
-from processor.db.dialects import INTEGER, NUMBER, TEXT, Dialect
+from processor.db.dialects import INTEGER, NUMBER, TEXT, Dialect, letters
 from processor.errors import ValuesRefused
 from processor.judge import FAILURE, Verdict
 from processor.lifecycle import FINAL, Reason, Status
@@ -44,7 +44,7 @@ class Settlement:
     def size(self) -> int:
         """Roughly how many letters are to be written."""
         outcome = self.verdict.outcome
-        return sum(len(text) for text in (outcome.result, outcome.error_message, outcome.error_detail) if text)
+        return sum(letters(text) for text in (outcome.result, outcome.error_message, outcome.error_detail) if text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,8 @@ def _settle_unstorable(database: Database, settlement: Settlement, refusal: Valu
         error_message=f"The database cannot store what this attempt returned or said: {refusal.message}",
         seconds=settlement.verdict.outcome.seconds,
     )
-    verdict = Verdict(Status.FAILED, Reason.UNSTORABLE, outcome, failed=True, notify=True)
+    notify = settlement.verdict.notify_failure
+    verdict = Verdict(Status.FAILED, Reason.UNSTORABLE, outcome, failed=True, notify=notify)
     settled = settle(database, [replace(settlement, verdict=verdict)])
     return settled + Settled(unstorable=((settlement, refusal.message),))
 
@@ -112,12 +113,19 @@ def _explain(connection: Connection, dialect: Dialect, missing: Sequence[Settlem
     if not missing:
         return Settled()
     given = _claims(dialect, missing)
-    rows = connection.execute(select(jobs.c.id, jobs.c.status).join(given, _is_claimed_by(given)))
-    claimed = {row.id: row.status for row in rows}
-    written = [one for one in missing if one.again and claimed.get(one.job_id, Status.RUNNING) != Status.RUNNING]
-    held = [one for one in missing if claimed.get(one.job_id) == Status.RUNNING]
+    rows = connection.execute(select(jobs.c.id, jobs.c.status, jobs.c.reason).join(given, _is_claimed_by(given)))
+    claimed = {row.id: (row.status, row.reason) for row in rows}
+    written = [one for one in missing if one.again and claimed.get(one.job_id) in _own_words(one)]
+    held = [one for one in missing if claimed.get(one.job_id, ("", ""))[0] == Status.RUNNING]
     stale = [one for one in missing if one not in written and one not in held]
     return Settled(tuple(written), tuple(stale), tuple(held))
+
+
+def _own_words(settlement: Settlement) -> set[tuple[str, str]]:
+    """What the row says if this settlement was written: its verdict, or that a cancel came before a further try."""
+    verdict = settlement.verdict
+    words = {(verdict.status.value, verdict.reason.value)}
+    return words if verdict.final else words | {(Status.CANCELLED.value, Reason.ASKED.value)}
 
 
 _CLAIM = {"id": INTEGER, "processor_id": TEXT, "claim_no": INTEGER}
@@ -157,7 +165,9 @@ def _final_word(settlement: Settlement, cancel_requested: bool) -> Settlement:
     verdict = settlement.verdict
     if not cancel_requested or verdict.final:
         return settlement
-    cancelled = replace(verdict, status=Status.CANCELLED, reason=Reason.ASKED, given_back=0, delay=None, notify=True)
+    cancelled = replace(
+        verdict, status=Status.CANCELLED, reason=Reason.ASKED, given_back=0, delay=None, notify=verdict.notify_failure
+    )
     return replace(settlement, verdict=cancelled)
 
 

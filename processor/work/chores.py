@@ -34,15 +34,21 @@ class Chores:
         self.poll.rest()
         if state.patience.lost:
             self._rescuer.forget()
-        with state.patience.step():
-            self._move()
-            upkeep.cancel_asked(state.database, state.roster.notifies)
-            self._stop_cancelled()
-            self._reconcile()
-            self._look_after_the_dead()
-            if state.settings.database.wakeup:
-                wakeup.fall_asleep(state.database)
-            state.more_is_due = True
+        chores = (self._move, self._cancel_waiting, self._stop_cancelled, self._reconcile, self._look_after_the_dead)
+        for chore in (*chores, self._fall_asleep):
+            with state.patience.step():
+                chore()
+            if state.patience.lost:
+                return
+        state.more_is_due = True
+
+    def _cancel_waiting(self) -> None:
+        upkeep.cancel_asked(self._state.database, self._state.roster.notifies)
+
+    def _fall_asleep(self) -> None:
+        """Ask for a notice, where the settings want one; the claim of this turn is the last look before the rest."""
+        if self._state.settings.database.wakeup:
+            wakeup.fall_asleep(self._state.database)
 
     def _move(self) -> None:
         for move in (upkeep.park, upkeep.promote):

@@ -48,7 +48,9 @@ class Claiming:
         except DatabaseError:
             state.abandoned.append(state.claim_no)
             raise
-        state.more_is_due = len(claimed) >= min(room.jobs, max(room.processes, 1))
+        processes = sum(state.roster.types[job.type].process for job in claimed)
+        state.short_of_processes = processes >= room.processes
+        state.more_is_due = len(claimed) >= room.jobs
         state.happenings.emit(ClaimFinished(len(claimed), room.jobs, time.monotonic() - before))
         return claimed
 

@@ -130,6 +130,8 @@ class Lock:
         self.path = folder / f"{processor_id}.lock"
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if folder.stat().st_uid != os.getuid():  # whoever owns it could prove a living processor dead
+                raise PermissionError(0, "it belongs to another user")
             self.descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             os.write(self.descriptor, processor_id.encode())
             fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

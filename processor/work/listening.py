@@ -7,6 +7,7 @@ from processor.happenings import JobStarted, SupervisorLost, SupervisorNotice
 from processor.outcome import Kind, Outcome
 from processor.queue.enqueue import NewJob
 from processor.queue.events import Event
+from processor.work.ledger import Run
 from processor.work.messages import Message
 from processor.work.state import State
 
@@ -35,6 +36,11 @@ class Listening:
             outcome = Outcome(Kind.LOST, error_type="Lost", error_message=why, started=run.started)
             self._state.ledger.close(run, outcome)
 
+    def _make_room(self, run: Run) -> None:
+        """Let the next claim be made at once where the last one was cut short for want of a process."""
+        if run.runnable.process and self._state.short_of_processes:
+            self._state.short_of_processes, self._state.more_is_due = False, True
+
     def _hear(self, message: Message) -> None:
         tell = message["tell"]
         run = self._state.ledger.runs.get(message.get("run", 0))
@@ -49,6 +55,7 @@ class Listening:
             run.tell(Event(message["kind"], message.get("level"), message.get("percent"), message.get("text")))
         elif tell == "ended":
             self._state.ledger.close(run, _outcome(message))
+            self._make_room(run)
 
 
 def _outcome(message: Message) -> Outcome:

@@ -23,7 +23,7 @@ from processor.sections import Type
 from processor.settings import Limits, Settings
 
 WORKER = Path(__file__).with_name("worker.py")
-DESCRIBE_SECONDS = 60.0
+DESCRIBE_SECONDS = 20.0
 """How long a user's modules may take to be imported when they are asked what they are."""
 DECORATED = "decorated"
 """Stands for the function in a decorated handler's settings; the worker finds it by the name of its type."""

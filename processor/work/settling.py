@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 
 from processor import happenings as h
-from processor.errors import DatabaseError
+from processor.errors import DatabaseError, ValuesRefused
 from processor.queue import events
 from processor.queue.events import Told
 from processor.queue.settle import Settled, Settlement, settle
@@ -50,10 +50,24 @@ class Settling:
         running = [(run.told(), run) for run in ledger.talkative(instant, TELL_PAUSE)]
         for portion in _portions([*ended, *running]):
             with self._state.patience.step():
-                held = events.store(self._state.database, self._state.life.id, [told for told, _ in portion])
-                ledger.was_told([(told, run) for told, run in portion if told not in held], instant)
+                self._store(portion, instant)
             if self._state.patience.lost:
                 return
+
+    def _store(self, portion: list[tuple[Told, Run | None]], instant: float) -> None:
+        """Store what jobs told; what the database will never store is dropped, and said, without its neighbours."""
+        try:
+            held = events.store(self._state.database, self._state.life.id, [told for told, _ in portion])
+        except ValuesRefused as refusal:
+            if len(portion) > 1:
+                middle = len(portion) // 2
+                self._store(portion[:middle], instant)
+                self._store(portion[middle:], instant)
+                return
+            held = []
+            text = f"what job {portion[0][0].job_id} told cannot be stored and was dropped: {refusal.message}"
+            self._state.happenings.emit(h.SupervisorNotice(text))
+        self._state.ledger.was_told([(told, run) for told, run in portion if told not in held], instant)
 
     def _write(self, batch: list[Settlement]) -> None:
         before = time.monotonic()

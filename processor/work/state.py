@@ -22,6 +22,7 @@ class State:
     ledger: Ledger = field(default_factory=Ledger)
     draining: bool = False
     more_is_due: bool = True
+    short_of_processes: bool = False
     released: int = 0
     claim_no: int = 0
     newest_claim: int = 0

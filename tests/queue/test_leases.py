@@ -112,6 +112,8 @@ def test_the_audit_finds_what_each_side_does_not_know(queue: Queue) -> None:
     audit = leases.audit(queue.database, "p1", [(known.id, known.claim_no), gone], newest_claim=lost.claim_no)
     assert [orphan.id for orphan in audit.unknown] == [lost.id]
     assert audit.taken == (gone,)
+    being_taken_in = leases.audit(queue.database, "p1", [(newer.id, newer.claim_no)], newest_claim=lost.claim_no)
+    assert being_taken_in.taken == (), "a claim that is newer than the comparison is not judged"
     assert newer.id == 3
 
 

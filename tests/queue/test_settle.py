@@ -210,3 +210,30 @@ def test_enqueued_jobs_carry_every_column_a_producer_has(queue: Queue) -> None:
 def test_what_cannot_be_a_job_is_refused_before_it_reaches_the_database(wish: dict[str, object]) -> None:
     with pytest.raises(Refused, match="cannot be enqueued"):
         NewJob.from_message(wish)
+
+
+def test_a_verdict_sent_again_after_a_rescue_is_stale_and_says_so(queue: Queue) -> None:
+    queue.insert("type", "'a'")
+    [job] = queue.claim()
+    settle(queue.database, [verdict_of(job, Kind.LOST)])
+    late = settle(queue.database, [replace(verdict_of(job, Kind.RETURNED), again=True)])
+    assert (len(late.accepted), len(late.stale)) == (0, 1)
+
+
+def test_a_type_without_notifications_has_none_of_a_cancel_in_the_meantime_either(queue: Queue) -> None:
+    queue.insert("type, max_attempts", "'a', 5")
+    [job] = queue.claim()
+    queue.rows("UPDATE jobs SET cancel_requested = true")
+    settle(queue.database, [verdict_of(job, Kind.RAISED, policy=Policy(max_attempts=5, notify="none"))])
+    assert queue.status(1) == ("cancelled", "asked")
+    assert queue.rows("SELECT count(*) FROM notifications") == [(0,)]
+
+
+def test_a_delay_beyond_every_calendar_is_a_year(queue: Queue) -> None:
+    queue.insert("type, max_attempts", "'a', 5")
+    [job] = queue.claim()
+    settle(queue.database, [verdict_of(job, Kind.RETRY, policy=Policy(max_attempts=5), delay=1e17)])
+    assert queue.status(1) == ("scheduled", "retry")
+    assert queue.rows("SELECT count(*) FROM jobs WHERE run_at > created_at AND run_at < '2100-01-01 00:00:00'") == [
+        (1,)
+    ]
