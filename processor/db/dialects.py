@@ -5,7 +5,7 @@ the dialect: how to add seconds to now, how to turn a list of rows into a table,
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from sqlalchemy import (
@@ -33,8 +33,6 @@ from sqlalchemy.exc import DBAPIError
 
 from models.types import Identity, Instant, JsonText, LongText, now
 
-Rows = Sequence[Mapping[str, Any]]
-
 INTEGER, NUMBER, TEXT, BOOLEAN = "integer", "number", "text", "boolean"
 """The shapes that a column of `rows` can have."""
 
@@ -46,13 +44,18 @@ _MIGRATION_LOCK = 5_628_325_442_000_001
 _SQL_TYPE: dict[str, Any] = {INTEGER: Identity, NUMBER: Float(53), TEXT: LongText, BOOLEAN: Identity}
 
 
+def document(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Write rows down for a `table`."""
+    return json.dumps(list(rows))
+
+
 def letters(text: str) -> int:
     """Give at most how many letters a text takes in a statement: JSON writes what is not ASCII as escapes."""
     return len(text) if text.isascii() else 12 * len(text)
 
 
 class Dialect:
-    """What every database answers; a subclass says where it is different."""
+    """What every database answers; a subclass says where it is different. Without state: one of each serves all."""
 
     driver: ClassVar[str]
     claims_in_one_statement: ClassVar[bool] = False
@@ -106,9 +109,9 @@ class Dialect:
         """Give the size of a text or JSON column in bytes."""
         return func.octet_length(value)
 
-    def among(self, identity: ColumnElement[Any], ids: Sequence[int]) -> ColumnElement[bool]:
-        """State that a primary key is one of these; a join alone lets MariaDB scan, and lock, the whole table."""
-        return identity.in_(ids)
+    def among(self, identity: ColumnElement[Any]) -> ColumnElement[bool]:
+        """State that a primary key is one of the parameter `ids`; by a join alone MariaDB scans, and locks, all."""
+        return identity.in_(bindparam("ids", expanding=True))
 
     def json(self, value: ColumnElement[Any]) -> ColumnElement[Any]:
         """Give a text as JSON, where the database does not take one for the other."""
@@ -118,16 +121,14 @@ class Dialect:
         """Give a text `YYYY-MM-DD HH:MM:SS.ffffff` in UTC as an instant."""
         return type_coerce(text, Instant())
 
-    def rows_sql(self, columns: Mapping[str, str]) -> str:
-        """Give the SELECT that reads the bound JSON document `:rows` as a table."""
+    def table_sql(self, columns: Mapping[str, str], name: str) -> str:
+        """Give the SELECT that reads the JSON document in the parameter `name` as a table."""
         raise TypeError(type(self).__name__)
 
-    def rows(self, columns: Mapping[str, str], values: Rows, name: str = "given") -> Subquery:
-        """Give a table made of these values: one parameter, however many rows."""
-        document = json.dumps([{key: row.get(key) for key in columns} for row in values])
-        statement = text(self.rows_sql(columns)).bindparams(bindparam("rows", document, unique=False))
+    def table(self, columns: Mapping[str, str], name: str = "given") -> Subquery:
+        """Give the rows of a `document` as a table: one parameter of that name, however many rows."""
         typed: list[Any] = [column(key, _SQL_TYPE[shape]) for key, shape in columns.items()]
-        return statement.columns(*typed).subquery(name)
+        return text(self.table_sql(columns, name)).columns(*typed).subquery(name)
 
     def code(self, error: DBAPIError) -> str:
         """Give the database's own code of an error, or an empty string."""
@@ -202,15 +203,15 @@ class PostgreSQL(Dialect):
     def instant(self, text: ColumnElement[Any]) -> ColumnElement[Any]:
         return cast(text + "+00", Instant())
 
-    def among(self, identity: ColumnElement[Any], ids: Sequence[int]) -> ColumnElement[bool]:
-        return identity == func.any(bindparam(None, list(ids), type_=ARRAY(BigInteger)))  # one parameter, one plan
+    def among(self, identity: ColumnElement[Any]) -> ColumnElement[bool]:
+        return identity == func.any(bindparam("ids", type_=ARRAY(BigInteger)))  # one parameter, one plan
 
     def json(self, value: ColumnElement[Any]) -> ColumnElement[Any]:
         return cast(value, JsonText())
 
-    def rows_sql(self, columns: Mapping[str, str]) -> str:
-        shape = ", ".join(f'"{name}" {self._types[kind]}' for name, kind in columns.items())
-        return f"SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS document ({shape})"  # noqa: S608
+    def table_sql(self, columns: Mapping[str, str], name: str) -> str:
+        shape = ", ".join(f'"{key}" {self._types[kind]}' for key, kind in columns.items())
+        return f"SELECT * FROM jsonb_to_recordset(CAST(:{name} AS jsonb)) AS document ({shape})"  # noqa: S608
 
     def code(self, error: DBAPIError) -> str:
         return getattr(error.orig, "sqlstate", None) or ""
@@ -257,9 +258,9 @@ class MariaDB(Dialect):
         passed = func.timestampdiff(literal_column("MICROSECOND"), instant, now()) / 1_000_000.0
         return type_coerce(passed, Float(53))
 
-    def rows_sql(self, columns: Mapping[str, str]) -> str:
-        shape = ", ".join(f"`{name}` {self._types[kind]} PATH '$.{name}'" for name, kind in columns.items())
-        return f"SELECT * FROM JSON_TABLE(:rows, '$[*]' COLUMNS ({shape})) AS document"  # noqa: S608
+    def table_sql(self, columns: Mapping[str, str], name: str) -> str:
+        shape = ", ".join(f"`{key}` {self._types[kind]} PATH '$.{key}'" for key, kind in columns.items())
+        return f"SELECT * FROM JSON_TABLE(:{name}, '$[*]' COLUMNS ({shape})) AS document"  # noqa: S608
 
     def code(self, error: DBAPIError) -> str:
         arguments = getattr(error.orig, "args", ())
@@ -294,9 +295,9 @@ class SQLite(Dialect):
     def bytes_of(self, value: ColumnElement[Any]) -> ColumnElement[int]:
         return func.length(cast(value, LargeBinary()))
 
-    def rows_sql(self, columns: Mapping[str, str]) -> str:
-        shape = ", ".join(f"json_extract(value, '$.{name}') AS \"{name}\"" for name in columns)
-        return f"SELECT {shape} FROM json_each(:rows)"  # noqa: S608
+    def table_sql(self, columns: Mapping[str, str], name: str) -> str:
+        shape = ", ".join(f"json_extract(value, '$.{key}') AS \"{key}\"" for key in columns)
+        return f"SELECT {shape} FROM json_each(:{name})"  # noqa: S608
 
     def code(self, error: DBAPIError) -> str:
         return getattr(error.orig, "sqlite_errorname", None) or ""
@@ -307,12 +308,13 @@ def _readable(text: bytes) -> str:
     return text.decode(errors="replace")
 
 
-_BY_NAME: dict[str, type[Dialect]] = {
-    "postgresql": PostgreSQL,
-    "postgres": PostgreSQL,
-    "mysql": MariaDB,
-    "mariadb": MariaDB,
-    "sqlite": SQLite,
+_POSTGRESQL, _MARIADB, _SQLITE = PostgreSQL(), MariaDB(), SQLite()
+_BY_NAME: dict[str, Dialect] = {
+    "postgresql": _POSTGRESQL,
+    "postgres": _POSTGRESQL,
+    "mysql": _MARIADB,
+    "mariadb": _MARIADB,
+    "sqlite": _SQLITE,
 }
 
 SUPPORTED = ("postgresql://", "mysql://", "mariadb://", "sqlite:///")
@@ -320,5 +322,4 @@ SUPPORTED = ("postgresql://", "mysql://", "mariadb://", "sqlite:///")
 
 def dialect_of(url: URL) -> Dialect | None:
     """Find the dialect of an address, whatever driver it names; None for a database we do not know."""
-    kind = _BY_NAME.get(url.get_backend_name() if "+" in url.drivername else url.drivername)
-    return kind() if kind else None
+    return _BY_NAME.get(url.get_backend_name() if "+" in url.drivername else url.drivername)

@@ -19,7 +19,6 @@ from typing import Any
 from sqlalchemy import (
     Connection,
     Select,
-    Subquery,
     case,
     cast,
     func,
@@ -33,7 +32,7 @@ from sqlalchemy import (
 from models import jobs, now, processors
 from models.types import LongText
 from processor.db.database import Database
-from processor.db.dialects import INTEGER, TEXT, Dialect
+from processor.db.dialects import INTEGER, TEXT, Dialect, document
 from processor.lifecycle import Status
 from processor.queue.where import is_, is_due, is_paused
 
@@ -126,13 +125,14 @@ class _Bid:
     max_payload_bytes: int
 
     def claim_at_once(self, connection: Connection, claim_no: int) -> Sequence[Any]:
-        return connection.execute(_statement(self), {"claim_no": claim_no}).all()
+        wanted = [{"type": wanted.type, "process": int(wanted.process)} for wanted in self.wanted]
+        return connection.execute(_statement(self), {"claim_no": claim_no, "wanted": document(wanted)}).all()
 
     def statement(self) -> Any:
         alive = (
             self._alive().with_for_update(read=True, key_share=True).cte("me").prefix_with("MATERIALIZED", dialect="*")
         )
-        wanted = self._wanted()
+        wanted = self.dialect.table({"type": TEXT, "process": INTEGER}, "wanted")
         best = (
             select(jobs.c.id, jobs.c.priority, jobs.c.created_at)
             .where(jobs.c.type == wanted.c.type, *is_due())
@@ -210,10 +210,6 @@ class _Bid:
             processors.c.status == "live",
             processors.c.lease_until > now(),
         )
-
-    def _wanted(self) -> Subquery:
-        rows = [{"type": wanted.type, "process": int(wanted.process)} for wanted in self.wanted]
-        return self.dialect.rows({"type": TEXT, "process": INTEGER}, rows, "wanted")
 
     def _running(self) -> dict[Any, Any]:
         """What a claim writes besides its number, which is given when it is sent."""

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, Self
 
 from sqlalchemy import Connection, case, insert, select
@@ -11,7 +12,7 @@ from sqlalchemy import Connection, case, insert, select
 from models import jobs
 from models.types import NAME_LENGTH
 from processor.db.database import Database
-from processor.db.dialects import INTEGER, NUMBER, TEXT, Dialect
+from processor.db.dialects import INTEGER, NUMBER, TEXT, Dialect, document
 from processor.errors import Refused
 
 
@@ -133,14 +134,19 @@ def enqueue(database: Database, job: NewJob) -> int:
 
 def insert_jobs(connection: Connection, dialect: Dialect, new: Sequence[NewJob]) -> None:
     """Insert many jobs in the caller's transaction."""
-    given = dialect.rows({**_COLUMNS, **_TIMES}, [_row(job) for job in new])
+    connection.execute(_insert(dialect), {"given": document(map(_row, new))})
+
+
+@cache
+def _insert(dialect: Dialect) -> Any:
+    given = dialect.table({**_COLUMNS, **_TIMES})
     values = [dialect.json(given.c.payload) if name == "payload" else given.c[name] for name in _COLUMNS]
     delayed = case(
         (given.c.delay_seconds.is_not(None), dialect.after(given.c.delay_seconds)),
         else_=dialect.instant(given.c.run_at),
     )
     chosen = select(*values, delayed, dialect.instant(given.c.expires_at))
-    connection.execute(insert(jobs).from_select([*_COLUMNS, "run_at", "expires_at"], chosen))
+    return insert(jobs).from_select([*_COLUMNS, "run_at", "expires_at"], chosen)
 
 
 def _row(job: NewJob) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from models import jobs, now
 from processor.db.database import Database
 from processor.db.dialects import Dialect
 from processor.lifecycle import Reason, Status
-from processor.queue.settle import notify
+from processor.queue.notifications import notify
 from processor.queue.where import is_, is_due, is_not_started, is_paused
 
 BATCH = 1000

@@ -15,7 +15,7 @@ from processor.outcome import Outcome
 from processor.queue.claim import ClaimedJob, Slots
 from processor.queue.events import Event, Told
 from processor.queue.leases import Orphan
-from processor.queue.settle import Settlement
+from processor.queue.settlement import Settlement
 from processor.work.heartbeat import Holdings
 from processor.work.roster import Runnable
 
@@ -41,7 +41,7 @@ class Run:
         self.events.append(event)
 
     def told(self) -> Told:
-        return Told(self.job.id, self.job.claim_no, self.job.attempt, tuple(self.events))
+        return Told(self.job.id, self.processor_id, self.job.claim_no, self.job.attempt, tuple(self.events))
 
 
 class Ledger:

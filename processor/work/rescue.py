@@ -8,7 +8,8 @@ from processor.judge import Policy
 from processor.outcome import Kind, Outcome
 from processor.queue import leases
 from processor.queue.leases import Observer, Orphan, Peer
-from processor.queue.settle import Settlement, settle
+from processor.queue.settle import settle
+from processor.queue.settlement import Settlement
 from processor.work.incarnation import is_proved_dead
 from processor.work.ledger import settlement_of
 from processor.work.roster import Roster

@@ -10,7 +10,8 @@ from processor import happenings as h
 from processor.errors import DatabaseError, ValuesRefused
 from processor.queue import events
 from processor.queue.events import Told
-from processor.queue.settle import Settled, Settlement, settle
+from processor.queue.settle import settle
+from processor.queue.settlement import Settled, Settlement
 from processor.work.ledger import Run
 from processor.work.rhythm import Rhythm
 from processor.work.state import State
@@ -57,7 +58,7 @@ class Settling:
     def _store(self, portion: list[tuple[Told, Run | None]], instant: float) -> None:
         """Store what jobs told; what the database will never store is dropped, and said, without its neighbours."""
         try:
-            held = events.store(self._state.database, self._state.life.id, [told for told, _ in portion])
+            held = events.store(self._state.database, [told for told, _ in portion])
         except ValuesRefused as refusal:
             if len(portion) > 1:
                 middle = len(portion) // 2

@@ -10,7 +10,7 @@ from processor.judge import Policy, judge
 from processor.outcome import Kind, Outcome
 from processor.queue import leases
 from processor.queue.claim import ClaimedJob, Slots, Wanted, claim
-from processor.queue.settle import Settlement
+from processor.queue.settlement import Settlement
 from tests.databases import Database as Given
 
 

@@ -165,20 +165,20 @@ def test_any_text_without_nul_comes_back_as_it_was(queue: Queue) -> None:
 def test_a_row_that_somebody_holds_locked_is_left_and_holds_nobody_up(queue: Queue) -> None:
     queue.insert("type", *["'a'"] * 3)
     jobs = queue.claim()
-    told = [Told(job.id, job.claim_no, 1, (Event("log", "info", None, "hello"),)) for job in jobs]
+    told = [Told(job.id, "p1", job.claim_no, 1, (Event("log", "info", None, "hello"),)) for job in jobs]
     person = queue.given.server.connect(queue.given.name)
     cursor = person.cursor()
     cursor.execute("BEGIN")
     cursor.execute("SELECT id FROM jobs WHERE id = 2 FOR UPDATE")
     cursor.fetchall()
-    assert store(queue.database, "p1", told) == [told[1]]
+    assert store(queue.database, told) == [told[1]]
     settled = settle(queue.database, [verdict_of(job, Kind.RETURNED) for job in jobs])
     assert [settlement.job_id for settlement in settled.accepted] == [1, 3]
     assert [settlement.job_id for settlement in settled.held] == [2]
     assert settled.stale == ()
     cursor.execute("ROLLBACK")
     person.close()
-    assert store(queue.database, "p1", told[1:2]) == []
+    assert store(queue.database, told[1:2]) == []
     assert len(settle(queue.database, settled.held).accepted) == 1
 
 

@@ -41,7 +41,7 @@ def verbs(queue: Queue) -> dict[str, list[str]]:
 
     [job] = queue.claim(types="a B", jobs=10, processes=5)
     keep("claim")
-    store(queue.database, "p1", [Told(job.id, job.claim_no, 1, (Event("log", "info", None, "hello"),))])
+    store(queue.database, [Told(job.id, "p1", job.claim_no, 1, (Event("log", "info", None, "hello"),))])
     keep("store events")
     settle(queue.database, [verdict_of(job, Kind.RAISED, error_message="no")])
     keep("settle")

@@ -1,6 +1,8 @@
 """Handlers that mean harm: each yields its outcome, the supervisor lives, neighbours finish, nothing is left."""
 
 import os
+import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -85,11 +87,11 @@ def test_memory_of_children_counts(supervision, neighbour):
 
 
 def test_memory_in_a_command_is_stopped_by_the_watch(supervision):
-    script = (
-        "for i in 1 2 3; do head -c 150000000 /dev/zero | tail -n 1 > /dev/null & done; sleep 0.1; wait; sleep 1000"
-    )
-    ended = supervision.run(supervision.command(script, memory_bytes=200_000_000), timeout=10)
+    eater = "x = bytearray(b'x') * 120_000_000; import time; time.sleep(1000)"  # each alone is under the limit
+    script = f"for i in 1 2 3; do {sys.executable} -I -c {shlex.quote(eater)} & done; wait; sleep 1000"
+    ended = supervision.run(supervision.command(script, memory_bytes=250_000_000))
     assert ended["outcome"] == "memory"
+    assert "held more than 250000000 bytes" in ended["error_message"]
 
 
 @pytest.mark.parametrize("kind", ["solo", "shared", "command"])

@@ -6,7 +6,7 @@ FROM processors
 WHERE processors.id = %(id_1)s::VARCHAR AND processors.status = %(status_1)s::VARCHAR AND processors.lease_until > statement_timestamp() FOR KEY SHARE),
 due AS MATERIALIZED
 (SELECT best.id AS id, best.priority AS priority, best.created_at AS created_at, wanted.process AS process
-FROM me JOIN (SELECT * FROM jsonb_to_recordset(CAST(%(rows)s::VARCHAR AS jsonb)) AS document ("type" text, "process" bigint)) AS wanted ON true JOIN LATERAL (SELECT jobs.id AS id, jobs.priority AS priority, jobs.created_at AS created_at
+FROM me JOIN (SELECT * FROM jsonb_to_recordset(CAST(%(wanted)s AS jsonb)) AS document ("type" text, "process" bigint)) AS wanted ON true JOIN LATERAL (SELECT jobs.id AS id, jobs.priority AS priority, jobs.created_at AS created_at
 FROM jobs
 WHERE jobs.type = wanted.type AND jobs.status = 'pending' AND (jobs.run_at IS NULL OR jobs.run_at <= statement_timestamp()) AND NOT jobs.cancel_requested ORDER BY jobs.priority DESC, jobs.created_at, jobs.id
 LIMIT %(param_1)s::INTEGER FOR UPDATE SKIP LOCKED) AS best ON true
@@ -24,26 +24,26 @@ UPDATE jobs SET status=%(status)s::VARCHAR, reason=%(reason)s::VARCHAR, attempt=
 -- store events
 
 SELECT jobs.id, jobs.event_no
-FROM jobs JOIN (SELECT * FROM jsonb_to_recordset(CAST(%(rows)s::VARCHAR AS jsonb)) AS document ("id" bigint, "claim_no" bigint, "count" bigint, "percent" double precision, "message" text)) AS given ON jobs.id = given.id AND jobs.claim_no = given.claim_no AND jobs.processor_id = %(processor_id_1)s::VARCHAR AND jobs.status = 'running' AND jobs.id = any(%(param_1)s::BIGINT[]) ORDER BY jobs.id FOR UPDATE OF jobs SKIP LOCKED
+FROM jobs JOIN (SELECT * FROM jsonb_to_recordset(CAST(%(given)s AS jsonb)) AS document ("id" bigint, "processor_id" text, "claim_no" bigint, "count" bigint, "percent" double precision, "message" text)) AS given ON jobs.id = given.id AND jobs.processor_id = given.processor_id AND jobs.claim_no = given.claim_no AND jobs.status = 'running' AND jobs.id = any(%(ids)s::BIGINT[]) ORDER BY jobs.id FOR UPDATE OF jobs SKIP LOCKED
 
-UPDATE jobs SET progress=CASE WHEN (given.percent IS NOT NULL) THEN given.percent ELSE jobs.progress END, progress_message=CASE WHEN (given.message IS NOT NULL) THEN given.message ELSE jobs.progress_message END, event_no=(jobs.event_no + given.count) FROM (SELECT * FROM jsonb_to_recordset(CAST(%(rows)s::VARCHAR AS jsonb)) AS document ("id" bigint, "claim_no" bigint, "count" bigint, "percent" double precision, "message" text)) AS given WHERE jobs.id = given.id AND jobs.claim_no = given.claim_no AND jobs.processor_id = %(processor_id_1)s::VARCHAR AND jobs.status = 'running' AND jobs.id = any(%(param_1)s::BIGINT[]) AND jobs.id = any(%(param_2)s::BIGINT[])
+UPDATE jobs SET progress=CASE WHEN (given.percent IS NOT NULL) THEN given.percent ELSE jobs.progress END, progress_message=CASE WHEN (given.message IS NOT NULL) THEN given.message ELSE jobs.progress_message END, event_no=(jobs.event_no + given.count) FROM (SELECT * FROM jsonb_to_recordset(CAST(%(given)s AS jsonb)) AS document ("id" bigint, "processor_id" text, "claim_no" bigint, "count" bigint, "percent" double precision, "message" text)) AS given WHERE jobs.id = given.id AND jobs.processor_id = given.processor_id AND jobs.claim_no = given.claim_no AND jobs.status = 'running' AND jobs.id = any(%(ids)s::BIGINT[])
 
 INSERT INTO job_events (job_id, number, attempt, kind, level, percent, text) SELECT given.job_id, given.number, given.attempt, given.kind, given.level, given.percent, given.text
-FROM (SELECT * FROM jsonb_to_recordset(CAST(%(rows)s::VARCHAR AS jsonb)) AS document ("job_id" bigint, "number" bigint, "attempt" bigint, "kind" text, "level" text, "percent" double precision, "text" text)) AS given
+FROM (SELECT * FROM jsonb_to_recordset(CAST(%(given)s AS jsonb)) AS document ("job_id" bigint, "number" bigint, "attempt" bigint, "kind" text, "level" text, "percent" double precision, "text" text)) AS given
 
 -- settle
 
 SELECT jobs.id, jobs.cancel_requested
-FROM jobs JOIN (SELECT * FROM jsonb_to_recordset(CAST(%(rows)s::VARCHAR AS jsonb)) AS document ("id" bigint, "processor_id" text, "claim_no" bigint)) AS given ON jobs.id = given.id AND jobs.processor_id = given.processor_id AND jobs.claim_no = given.claim_no
-WHERE jobs.status = 'running' AND jobs.id = any(%(param_1)s::BIGINT[]) ORDER BY jobs.id FOR UPDATE OF jobs SKIP LOCKED
+FROM jobs JOIN (SELECT * FROM jsonb_to_recordset(CAST(%(given)s AS jsonb)) AS document ("id" bigint, "processor_id" text, "claim_no" bigint)) AS given ON jobs.id = given.id AND jobs.processor_id = given.processor_id AND jobs.claim_no = given.claim_no
+WHERE jobs.status = 'running' AND jobs.id = any(%(ids)s::BIGINT[]) ORDER BY jobs.id FOR UPDATE OF jobs SKIP LOCKED
 
-UPDATE jobs SET status=given.status, reason=given.reason, run_at=CASE WHEN (given.delay IS NOT NULL) THEN statement_timestamp() + make_interval(%(make_interval_1)s::INTEGER, %(make_interval_2)s::INTEGER, %(make_interval_3)s::INTEGER, %(make_interval_4)s::INTEGER, %(make_interval_5)s::INTEGER, %(make_interval_6)s::INTEGER, CAST(given.delay AS FLOAT(53))) ELSE jobs.run_at END, attempt=(jobs.attempt - given.given_back), crashes=given.crashes, finished_at=CASE WHEN (given.status IN ('cancelled', 'completed', 'failed')) THEN statement_timestamp() ELSE NULL END, progress=CASE WHEN (given.status = 'completed') THEN %(param_1)s ELSE jobs.progress END, result=CAST(given.result AS JSONB), error_type=given.error_type, error_message=given.error_message, error_detail=given.error_detail, cpu_seconds=given.cpu_seconds, max_rss_bytes=given.max_rss_bytes FROM (SELECT * FROM jsonb_to_recordset(CAST(%(rows)s::VARCHAR AS jsonb)) AS document ("id" bigint, "status" text, "reason" text, "delay" double precision, "given_back" bigint, "crashes" bigint, "result" text, "error_type" text, "error_message" text, "error_detail" text, "cpu_seconds" double precision, "max_rss_bytes" bigint)) AS given WHERE jobs.id = given.id AND jobs.id = any(%(param_2)s::BIGINT[])
+UPDATE jobs SET status=given.status, reason=given.reason, run_at=CASE WHEN (given.delay IS NOT NULL) THEN statement_timestamp() + make_interval(%(make_interval_1)s::INTEGER, %(make_interval_2)s::INTEGER, %(make_interval_3)s::INTEGER, %(make_interval_4)s::INTEGER, %(make_interval_5)s::INTEGER, %(make_interval_6)s::INTEGER, CAST(given.delay AS FLOAT(53))) ELSE jobs.run_at END, attempt=(jobs.attempt - given.given_back), crashes=given.crashes, finished_at=CASE WHEN (given.status IN ('cancelled', 'completed', 'failed')) THEN statement_timestamp() ELSE NULL END, progress=CASE WHEN (given.status = 'completed') THEN %(param_1)s ELSE jobs.progress END, result=CAST(given.result AS JSONB), error_type=given.error_type, error_message=given.error_message, error_detail=given.error_detail, cpu_seconds=given.cpu_seconds, max_rss_bytes=given.max_rss_bytes FROM (SELECT * FROM jsonb_to_recordset(CAST(%(given)s AS jsonb)) AS document ("id" bigint, "status" text, "reason" text, "delay" double precision, "given_back" bigint, "crashes" bigint, "result" text, "error_type" text, "error_message" text, "error_detail" text, "cpu_seconds" double precision, "max_rss_bytes" bigint)) AS given WHERE jobs.id = given.id AND jobs.id = any(%(ids)s::BIGINT[])
 
 INSERT INTO job_errors (job_id, attempt, processor_id, reason, error_type, error_message, error_detail, seconds) SELECT given.job_id, given.attempt, given.processor_id, given.reason, given.error_type, given.error_message, given.error_detail, given.seconds
-FROM (SELECT * FROM jsonb_to_recordset(CAST(%(rows)s::VARCHAR AS jsonb)) AS document ("job_id" bigint, "attempt" bigint, "processor_id" text, "reason" text, "error_type" text, "error_message" text, "error_detail" text, "seconds" double precision)) AS given
+FROM (SELECT * FROM jsonb_to_recordset(CAST(%(given)s AS jsonb)) AS document ("job_id" bigint, "attempt" bigint, "processor_id" text, "reason" text, "error_type" text, "error_message" text, "error_detail" text, "seconds" double precision)) AS given
 
 INSERT INTO notifications (job_id, type, owner, subject, status, reason, message) SELECT given.job_id, given.type, given.owner, given.subject, given.status, given.reason, given.message
-FROM (SELECT * FROM jsonb_to_recordset(CAST(%(rows)s::VARCHAR AS jsonb)) AS document ("job_id" bigint, "type" text, "owner" text, "subject" text, "status" text, "reason" text, "message" text)) AS given
+FROM (SELECT * FROM jsonb_to_recordset(CAST(%(given)s AS jsonb)) AS document ("job_id" bigint, "type" text, "owner" text, "subject" text, "status" text, "reason" text, "message" text)) AS given
 
 -- heartbeat
 

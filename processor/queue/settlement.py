@@ -1,0 +1,45 @@
+"""A verdict on its way into the database, and what became of a batch of them."""
+
+from dataclasses import dataclass
+
+from processor.db.dialects import letters
+from processor.judge import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """One verdict and the claim it is about. `again` says that it was sent before and the answer was lost."""
+
+    job_id: int
+    processor_id: str
+    claim_no: int
+    type: str
+    attempt: int
+    owner: str | None
+    subject: str | None
+    verdict: Verdict
+    again: bool = False
+
+    @property
+    def size(self) -> int:
+        """Roughly how many letters are to be written."""
+        outcome = self.verdict.outcome
+        return sum(letters(text) for text in (outcome.result, outcome.error_message, outcome.error_detail) if text)
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What became of a batch: accepted as written, refused as stale, held by others, refused by the database."""
+
+    accepted: tuple[Settlement, ...] = ()
+    stale: tuple[Settlement, ...] = ()
+    held: tuple[Settlement, ...] = ()
+    unstorable: tuple[tuple[Settlement, str], ...] = ()
+
+    def __add__(self, other: "Settled") -> "Settled":
+        return Settled(
+            self.accepted + other.accepted,
+            self.stale + other.stale,
+            self.held + other.held,
+            self.unstorable + other.unstorable,
+        )
