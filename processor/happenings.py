@@ -102,6 +102,16 @@ class OutcomeUnstorable:
 
 
 @dataclass(frozen=True, slots=True)
+class RowRefused:
+    """A pending row cannot be claimed: the database refuses the change. `failed`: it was marked so, else left."""
+
+    job: int
+    type: str
+    error: str
+    failed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class JobRescued:
     """A dead processor's job was settled: failed as `lost` or `poison`, or back in the queue."""
 
@@ -166,6 +176,21 @@ class SupervisorLost:
 @dataclass(frozen=True, slots=True)
 class SupervisorNotice:
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class EventsRefused:
+    """What a job told cannot be stored and was dropped; the job itself goes on."""
+
+    job: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class MoveRefused:
+    """A row whose time lies ahead, or came, cannot be moved; its neighbours were. Said once for each refusal."""
+
+    error: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,6 +73,7 @@ class Metrics:
         self.unstorable_outcomes = self._counter(
             "unstorable_outcomes", "Outcomes the database refused to store; the job failed instead.", "type"
         )
+        self.rows_refused = self._counter("rows_refused", "Pending rows that the database let nobody claim.", "type")
         self.rescued_jobs = self._counter(
             "rescued_jobs", "Jobs of dead processors settled here, by the state they reached.", "outcome"
         )
@@ -125,6 +126,7 @@ class Metrics:
             h.JobSettled: self._job_settled,
             h.SettleFinished: lambda it: self.settle.observe(it.seconds),
             h.OutcomeStale: self._outcome_stale,
+            h.RowRefused: lambda it: self.rows_refused.labels(self._label(it.type)).inc(),
             h.OutcomeUnstorable: lambda it: self.unstorable_outcomes.labels(self._label(it.type)).inc(),
             h.JobRescued: lambda it: self.rescued_jobs.labels(_known(it.status, _STATES)).inc(),
             h.ProcessorDeclaredDead: lambda it: self.dead_processors.labels(_known(it.proof, _PROOFS)).inc(),

@@ -23,6 +23,7 @@ def exported() -> set[tuple[str, str, frozenset[str]]]:
         h.ProcessorDeclaredDead("p", "host", "lock"),
         h.HandlerUnusable("mail", "x"),
         h.OutcomeUnstorable(1, "mail", "x"),
+        h.RowRefused(1, "mail", "x", True),
         h.SettingsRefused("x"),
     ):
         metrics(happening)

@@ -44,7 +44,7 @@ def every_happening() -> list[type]:
 
 def made(kind: type) -> object:
     """A happening with some value of the right sort in every field."""
-    samples = {"int": 1, "float": 0.5, "str": "x", "tuple[str, ...]": ("x",), "str | None": "x"}
+    samples = {"int": 1, "float": 0.5, "str": "x", "tuple[str, ...]": ("x",), "str | None": "x", "bool": True}
     tables = {"rows": {("pending", "mail"): 1}, "oldest_due_seconds": {"mail": 1.0}, "unhandled": {"no": 2}}
     values = []
     for field in dataclasses.fields(kind):

@@ -14,7 +14,9 @@ from typing import Any, Self, TypeVar
 from sqlalchemy import URL, Connection, create_engine, event, make_url
 from sqlalchemy.exc import (
     ArgumentError,
+    DataError,
     DBAPIError,
+    IntegrityError,
     NoSuchModuleError,
     NotSupportedError,
     ProgrammingError,
@@ -130,7 +132,7 @@ class Database:
             self.dialect.begin(connection)
 
     def _translate(self, error: DBAPIError) -> Exception:
-        if self.dialect.refuses(error):
+        if self.dialect.refuses(error) or isinstance(error, DataError | IntegrityError):
             return ValuesRefused(_first_line(error.orig))
         if isinstance(error, ProgrammingError | NotSupportedError):
             return DatabaseError(

@@ -32,6 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError
 
 from models.types import Identity, Instant, JsonText, LongText, now
+from processor.errors import Refused
 
 INTEGER, NUMBER, TEXT, BOOLEAN = "integer", "number", "text", "boolean"
 """The shapes that a column of `rows` can have."""
@@ -40,6 +41,8 @@ IDLE_TRANSACTION = 10
 """Seconds after which the server ends an idle transaction of ours: its process was stopped with rows locked."""
 _MIGRATION_LOCK = 5_628_325_442_000_001
 """One number (and MariaDB lock name) that every process which migrates waits for."""
+MIGRATION_WAIT = 600
+"""Seconds after which MariaDB gives up waiting for that lock."""
 
 _SQL_TYPE: dict[str, Any] = {INTEGER: Identity, NUMBER: Float(53), TEXT: LongText, BOOLEAN: Identity}
 
@@ -151,7 +154,7 @@ class PostgreSQL(Dialect):
     claims_in_one_statement = True
     has_notices = True
     retryable = frozenset({"40001", "40P01", "55P03"})
-    refused = frozenset({"22", "23", "54"})
+    refused = frozenset({"22", "23", "54", "P0001"})  # P0001: a trigger of the user's own says no
     missing_table = frozenset({"42P01", "3F000"})
     _types: ClassVar[dict[str, str]] = {
         INTEGER: "bigint",
@@ -221,7 +224,7 @@ class MariaDB(Dialect):
     driver = "mysql+pymysql"
     retryable = frozenset({"1213", "1205", "1020"})
     refused = frozenset(
-        {"1264", "1265", "1292", "1366", "1406", "1441", "3140", "3141", "4025", "3819", "1048", "1153", "4038"}
+        {"1264", "1265", "1292", "1366", "1406", "1441", "3140", "3141", "4025", "3819", "1048", "1153", "1644", "4038"}
     )
     missing_table = frozenset({"1146", "1049"})
     _types: ClassVar[dict[str, str]] = {INTEGER: "BIGINT", NUMBER: "DOUBLE", TEXT: "LONGTEXT", BOOLEAN: "BIGINT"}
@@ -238,7 +241,12 @@ class MariaDB(Dialect):
         return {"isolation_level": "READ COMMITTED"}  # REPEATABLE READ locks gaps: 43 deadlocks in 8 s against 0
 
     def lock_migrations(self, connection: Any) -> None:
-        connection.execute(select(func.get_lock(str(_MIGRATION_LOCK), 600)))
+        name = str(_MIGRATION_LOCK)
+        if connection.execute(select(func.get_lock(name, MIGRATION_WAIT))).scalar() != 1:
+            raise Refused(
+                f"Another process has been migrating this server for {MIGRATION_WAIT} s. Nothing was changed.",
+                "See what it does (SHOW PROCESSLIST), then run `jobtable migrate` again.",
+            )
 
     def unlock_migrations(self, connection: Any) -> None:
         connection.execute(select(func.release_lock(str(_MIGRATION_LOCK))))

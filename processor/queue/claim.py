@@ -10,13 +10,14 @@ a subquery that locks can otherwise be run again for each row and take more than
 short transaction: choose and lock, then update by primary key. The claim counts only when it is committed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Select,
     case,
@@ -34,6 +35,8 @@ from models.types import LongText
 from processor.db.database import Database
 from processor.db.dialects import INTEGER, TEXT, Dialect, document
 from processor.lifecycle import Status
+from processor.queue.quarantine import Misfit, find_misfits
+from processor.queue.upkeep import Notifies
 from processor.queue.where import is_, is_due, is_paused
 
 
@@ -81,14 +84,16 @@ def claim(
     slots: Slots,
     *,
     max_payload_bytes: int,
+    without: Collection[int] = (),
 ) -> list[ClaimedJob]:
     """Claim up to `slots.jobs` due jobs, best first; nothing unless the processor's lease is valid.
 
-    Raises `DatabaseUnreachable`; the claim may have happened then, and `claim_no` must be released later.
+    Raises `DatabaseUnreachable`; the claim may have happened then, and `claim_no` must be released later. Raises
+    `ValuesRefused` where a row breaks the claim: `set_aside` finds it. Rows in `without` are passed over.
     """
     if not wanted or slots.jobs <= 0:
         return []
-    bid = _Bid(database.dialect, processor_id, tuple(wanted), slots, max_payload_bytes)
+    bid = _Bid(database.dialect, processor_id, tuple(wanted), slots, max_payload_bytes, frozenset(without))
     if database.dialect.claims_in_one_statement:
         rows = database.single(lambda connection: bid.claim_at_once(connection, claim_no))
     elif _look(database, bid):
@@ -96,6 +101,21 @@ def claim(
     else:
         rows = []
     return [_claimed(row, claim_no) for row in sorted(rows, key=_rank)]
+
+
+def set_aside(
+    database: Database,
+    processor_id: str,
+    wanted: Sequence[Wanted],
+    slots: Slots,
+    notifies: Notifies,
+    without: Collection[int] = (),
+) -> list[Misfit]:
+    """Find the rows that broke a claim of so many slots, and fail them as `malformed` where that can be written."""
+    bid = _Bid(database.dialect, processor_id, tuple(wanted), slots, 0, frozenset(without))
+    with database.read() as connection:
+        ids = [id for wanted_ in wanted for id in connection.execute(bid.heads(wanted_.type)).scalars()]
+    return find_misfits(database, ids, bid.try_one, notifies)
 
 
 def _look(database: Database, bid: "_Bid") -> bool:
@@ -123,6 +143,7 @@ class _Bid:
     wanted: tuple[Wanted, ...]
     slots: Slots
     max_payload_bytes: int
+    without: frozenset[int] = frozenset()
 
     def claim_at_once(self, connection: Connection, claim_no: int) -> Sequence[Any]:
         wanted = [{"type": wanted.type, "process": int(wanted.process)} for wanted in self.wanted]
@@ -135,7 +156,7 @@ class _Bid:
         wanted = self.dialect.table({"type": TEXT, "process": INTEGER}, "wanted")
         best = (
             select(jobs.c.id, jobs.c.priority, jobs.c.created_at)
-            .where(jobs.c.type == wanted.c.type, *is_due())
+            .where(jobs.c.type == wanted.c.type, *self._is_due())
             .order_by(*_order(jobs))
             .limit(self.slots.jobs)
             .with_for_update(skip_locked=True)
@@ -170,7 +191,7 @@ class _Bid:
     def is_worth_a_transaction(self, connection: Connection) -> bool:
         """Look before locking: where a writer excludes all others, an idle processor must not be one."""
         types = [wanted.type for wanted in self.wanted]
-        due = select(jobs.c.id).where(jobs.c.type.in_(types), *is_due()).limit(1)
+        due = select(jobs.c.id).where(jobs.c.type.in_(types), *self._is_due()).limit(1)
         return connection.execute(due).first() is not None
 
     def claim_in_steps(self, connection: Connection, claim_no: int) -> Sequence[Any]:
@@ -187,11 +208,25 @@ class _Bid:
     def _best(self, connection: Connection, type_: str) -> Sequence[Any]:
         return connection.execute(
             select(jobs.c.id, jobs.c.type, jobs.c.priority, jobs.c.created_at)
-            .where(jobs.c.type == type_, *is_due(), ~is_paused(literal(type_)))
+            .where(jobs.c.type == type_, *self._is_due(), ~is_paused(literal(type_)))
             .order_by(*_order(jobs))
             .limit(self.slots.jobs)
             .with_for_update(skip_locked=True, of=jobs)
         ).all()
+
+    def heads(self, type_: str) -> Select[Any]:
+        """Read which rows of a type a claim would take first, and nothing else of them."""
+        due = select(jobs.c.id).where(jobs.c.type == type_, *self._is_due())
+        return due.order_by(*_order(jobs)).limit(self.slots.jobs)
+
+    def try_one(self, connection: Connection, job_id: int) -> object:
+        """Do to one row what a claim does, for somebody who takes it back."""
+        one = jobs.c.id == job_id
+        connection.execute(update(jobs).where(one, is_(Status.PENDING)).values(self._running()), {"claim_no": 0})
+        return connection.execute(select(*self._columns()).where(one)).all()
+
+    def _is_due(self) -> tuple[ColumnElement[bool], ...]:
+        return (*is_due(), jobs.c.id.not_in(sorted(self.without))) if self.without else is_due()
 
     def _choose(self, rows: list[Any]) -> list[Any]:
         processes = {wanted.type for wanted in self.wanted if wanted.process}

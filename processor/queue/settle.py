@@ -6,7 +6,7 @@ first sending wrote is recognised by the claim that the row still carries.
 
 Nothing holds up a batch. A row that somebody else holds locked (a person's open transaction, a stopped processor) is
 left for the next time. A batch that the database refuses is halved until the one outcome it will not store stands
-alone; that job fails as `unstorable`, its neighbours are settled.
+alone; that job fails as `unstorable`, its neighbours are settled. A row that nobody may change at all counts as held.
 """
 
 from collections.abc import Iterable, Sequence
@@ -46,7 +46,7 @@ def settle(database: Database, batch: Sequence[Settlement]) -> Settled:
 
 def _settle_unstorable(database: Database, settlement: Settlement, refusal: ValuesRefused) -> Settled:
     if settlement.verdict.reason is Reason.UNSTORABLE:
-        raise refusal
+        return Settled(held=(settlement,))  # by a trigger of the user's own, say: tried again until it may be
     outcome = Outcome(
         Kind.PROTOCOL,
         error_type="ResultNotStorable",

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, func, select, update
 from models import jobs, now
 from processor.db.database import Database
 from processor.db.dialects import Dialect
+from processor.errors import ValuesRefused
 from processor.lifecycle import Reason, Status
 from processor.queue.notifications import notify
 from processor.queue.where import is_, is_due, is_not_started, is_paused
@@ -45,7 +46,26 @@ def _move(database: Database, which: tuple[Any, ...], values: dict[str, Any], li
 
     if not _any(database, which):
         return 0
-    return database.write(verb)
+    try:
+        return database.write(verb)
+    except ValuesRefused:
+        return _move_each(database, which, values, limit)
+
+
+def _move_each(database: Database, which: tuple[Any, ...], values: dict[str, Any], limit: int) -> int:
+    """Move row by row past one that the database lets nobody change; raises its refusal when the others are moved."""
+    with database.read() as connection:
+        ids = connection.execute(select(jobs.c.id).where(*which).order_by(jobs.c.run_at).limit(limit)).scalars().all()
+    moved, refusal = 0, None
+    for job_id in ids:
+        change = update(jobs).where(jobs.c.id == job_id, *which).values(values)
+        try:
+            moved += database.write(lambda connection, change=change: connection.execute(change).rowcount)  # type: ignore[misc]
+        except ValuesRefused as error:
+            refusal = error
+    if refusal is not None:
+        raise refusal
+    return moved
 
 
 def _any(database: Database, which: tuple[Any, ...]) -> bool:

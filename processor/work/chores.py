@@ -1,6 +1,7 @@
 """Step two of the loop, once per poll: obey plain UPDATEs, keep the due index small, look after the dead."""
 
 from processor import happenings as h
+from processor.errors import ValuesRefused
 from processor.queue import leases, upkeep, wakeup
 from processor.work.rescue import Rescuer, settle_lost
 from processor.work.rhythm import Rhythm
@@ -18,6 +19,7 @@ class Chores:
         self._rescuer = Rescuer(state.database, state.happenings, state.settings.processor.lease)
         self._rescue = Rhythm(min(RESCUE_PAUSE, state.settings.processor.lease / 4), jitter=0.2)
         self.poll = Rhythm(state.settings.processor.poll_interval, jitter=0.2)
+        self._refusals: set[str] = set()
 
     def hurry(self) -> None:
         """Somebody says that there is something to do."""
@@ -34,8 +36,15 @@ class Chores:
         self.poll.rest()
         if state.patience.lost:
             self._rescuer.forget()
-        chores = (self._move, self._cancel_waiting, self._stop_cancelled, self._reconcile, self._look_after_the_dead)
-        for chore in (*chores, self._fall_asleep):
+        for chore in (
+            self._move,
+            self._cancel_waiting,
+            self._stop_cancelled,
+            self._reconcile,
+            self._bury_former_lives,
+            self._look_after_the_dead,
+            self._fall_asleep,
+        ):
             with state.patience.step():
                 chore()
             if state.patience.lost:
@@ -52,9 +61,18 @@ class Chores:
 
     def _move(self) -> None:
         for move in (upkeep.park, upkeep.promote):
-            for _ in range(MOVES_PER_TURN):
-                if move(self._state.database) < upkeep.BATCH:
-                    break
+            try:
+                for _ in range(MOVES_PER_TURN):
+                    if move(self._state.database) < upkeep.BATCH:
+                        break
+            except ValuesRefused as refusal:
+                self._complain(refusal.message)
+
+    def _complain(self, refusal: str) -> None:
+        """Say it once, not at every poll."""
+        if refusal not in self._refusals:
+            self._refusals.add(refusal)
+            self._state.happenings.emit(h.MoveRefused(refusal))
 
     def _stop_cancelled(self) -> None:
         state = self._state
@@ -81,6 +99,13 @@ class Chores:
             run = state.ledger.find(job_id, claim_no)
             if run is not None:
                 state.stop(run, "release")
+
+    def _bury_former_lives(self) -> None:
+        """Say of an incarnation that lost its lease that it is over, once nothing is left to be written under it."""
+        state = self._state
+        for former in [one for one in state.former if not state.ledger.holds_for(one)]:
+            leases.leave(state.database, former)
+            state.former.remove(former)
 
     def _look_after_the_dead(self) -> None:
         if self._rescue.is_due():

@@ -6,10 +6,10 @@ the abandoned list, and the next heartbeat gives those rows back; nothing of the
 
 import time
 
-from processor.errors import DatabaseError
-from processor.happenings import ClaimFinished, SlotsUsed
+from processor.errors import DatabaseError, ValuesRefused
+from processor.happenings import ClaimFinished, RowRefused, SlotsUsed
 from processor.outcome import Kind, Outcome
-from processor.queue.claim import ClaimedJob, Slots, claim
+from processor.queue.claim import ClaimedJob, Slots, claim, set_aside
 from processor.work.state import State
 
 MOST_AT_ONCE = 250
@@ -19,6 +19,8 @@ MOST_AT_ONCE = 250
 class Claiming:
     def __init__(self, state: State) -> None:
         self._state = state
+        self._misfits: set[int] = set()
+        """Rows that can neither be claimed nor be marked as failed."""
 
     def step(self) -> None:
         state, processor = self._state, self._state.settings.processor
@@ -44,7 +46,11 @@ class Claiming:
                 state.roster.wanted(),
                 room,
                 max_payload_bytes=state.settings.processor.max_payload_bytes,
+                without=self._misfits,
             )
+        except ValuesRefused as refusal:
+            self._set_aside(room, refusal)
+            return []
         except DatabaseError:
             state.abandoned.append(state.claim_no)
             raise
@@ -53,6 +59,17 @@ class Claiming:
         state.more_is_due = len(claimed) >= room.jobs
         state.happenings.emit(ClaimFinished(len(claimed), room.jobs, time.monotonic() - before))
         return claimed
+
+    def _set_aside(self, room: Slots, refusal: ValuesRefused) -> None:
+        """Get the row that broke the claim out of the way; the next turn claims its neighbours."""
+        state, wanted = self._state, self._state.roster.wanted()
+        misfits = set_aside(state.database, state.life.id, wanted, room, state.roster.notifies, self._misfits)
+        if not misfits:
+            raise refusal
+        for misfit in misfits:
+            state.happenings.emit(RowRefused(misfit.id, misfit.type, misfit.error, misfit.failed))
+            if not misfit.failed:
+                self._misfits.add(misfit.id)
 
     def _dispatch(self, job: ClaimedJob) -> None:
         state = self._state

@@ -14,7 +14,6 @@ from collections.abc import Callable
 
 from processor import happenings as h
 from processor.db import schema
-from processor.errors import SettingsError
 from processor.happenings import Happenings
 from processor.queue import leases, upkeep, wakeup
 from processor.settings import Settings
@@ -24,6 +23,7 @@ from processor.work.incarnation import Incarnation, need_workdir, open_database
 from processor.work.listener import Listener
 from processor.work.listening import Listening
 from processor.work.patience import Patience
+from processor.work.reading import Reading
 from processor.work.roster import call_up
 from processor.work.sampler import Sampler
 from processor.work.settling import Settling
@@ -65,6 +65,7 @@ class Daemon:
         self._settling = Settling(self._state)
         self._chores = Chores(self._state)
         self._claiming = Claiming(self._state)
+        self._reading: Reading | None = None
         self._drain_until: float | None = None
         self._stopping_all = False
 
@@ -162,6 +163,7 @@ class Daemon:
             self._listening.take_in()
         self._listening.give_up("This processor lost its lease, so its workers were killed.")
         state.life.end()
+        state.former.append(state.life.id)
         self._be_born()
 
     def _is_done(self) -> bool:
@@ -193,9 +195,12 @@ class Daemon:
 
     def _obey(self) -> None:
         self._signals.hush()
-        if self._signals.reload:
+        if self._signals.reload and self._reload is not None and self._reading is None:
             self._signals.reload = False
-            self._read_settings()
+            self._reading = Reading(self._reload, self._happenings, self._signals.wake)
+        if self._reading is not None and self._reading.is_over:
+            self._take_over(self._reading)
+            self._reading = None
         if self._signals.stops and not self._state.draining:
             self._begin_drain()
         past = self._drain_until is not None and time.monotonic() >= self._drain_until
@@ -211,17 +216,13 @@ class Daemon:
         with state.patience.step():
             leases.drain(state.database, state.life.id)
 
-    def _read_settings(self) -> None:
+    def _take_over(self, reading: Reading) -> None:
         """Take over settings that were changed; settings that cannot be used change nothing."""
-        if self._reload is None:
-            return
         state = self._state
-        try:
-            settings = self._reload()
-            roster = call_up(settings, self._happenings)
-        except SettingsError as error:
-            self._happenings.emit(h.SettingsRefused(str(error)))
+        if reading.found is None:
+            self._happenings.emit(h.SettingsRefused(reading.error))
             return
+        settings, roster = reading.found
         if settings.database != state.settings.database:
             self._happenings.emit(h.SettingsRefused("[database] changed, which needs a restart; the rest is in force."))
             settings = settings.model_copy(update={"database": state.settings.database})

@@ -143,9 +143,15 @@ class Lock:
             ) from error
 
     def release(self) -> None:
-        with contextlib.suppress(OSError):
-            self.path.unlink()
+        remove_lock(str(self.path))
         os.close(self.descriptor)
+
+
+def remove_lock(lock_file: str | None) -> None:
+    """Remove a lock file that proves nothing any more: its processor left in order or was declared dead."""
+    if lock_file is not None:
+        with contextlib.suppress(OSError):
+            os.unlink(lock_file)
 
 
 def is_proved_dead(lock_file: str | None, processor_id: str) -> bool:

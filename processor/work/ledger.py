@@ -129,6 +129,12 @@ class Ledger:
         ended = [(settlement.job_id, settlement.claim_no) for settlement in [*self.outbox, *self.held]]
         return Holdings((*running, *ended), newest_claim, tuple(abandoned))
 
+    def holds_for(self, processor_id: str) -> bool:
+        """Tell whether something is still to be written under the claims of an incarnation."""
+        return any(settlement.processor_id == processor_id for settlement in (*self.outbox, *self.held)) or any(
+            run.processor_id == processor_id for run in self.runs.values()
+        )
+
     def find(self, job_id: int, claim_no: int) -> Run | None:
         return self._by_claim.get((job_id, claim_no))
 

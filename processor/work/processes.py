@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,7 @@ class Cannot(Exception):
     """The process cannot be started; the message says why."""
 
 
-class Process:
+class Process(ABC):
     """A leader and its family."""
 
     def __init__(self, supervisor: Supervisor, spec: Spec) -> None:
@@ -188,28 +189,34 @@ class Process:
 
     # For the kinds of processes to say
 
+    @abstractmethod
     def output_run(self) -> Run | None:
         """The run that printed lines belong to."""
-        raise NotImplementedError
 
+    @abstractmethod
     def take_line(self, level: str, text: str) -> None:
-        raise NotImplementedError
+        """A line was printed."""
 
+    @abstractmethod
     def ask(self, run: Run, why: str) -> None:
         """Ask a run to stop."""
-        raise NotImplementedError
 
+    @abstractmethod
     def force(self, run: Run) -> None:
         """Its grace is over."""
-        raise NotImplementedError
 
+    @abstractmethod
     def catch_up(self) -> None:
         """Read what was said and not yet heard."""
 
+    @abstractmethod
     def runs_inside(self) -> list[Run]:
         """The runs that have not ended."""
-        raise NotImplementedError
 
+    @abstractmethod
     def gone(self) -> None:
         """No process of this tree is left."""
-        raise NotImplementedError
+
+    def may_have_entered(self, run: Run) -> bool:
+        """Tell whether the handler of a run may have begun although nobody said so."""
+        return False

@@ -10,7 +10,7 @@ from processor.queue import leases
 from processor.queue.leases import Observer, Orphan, Peer
 from processor.queue.settle import settle
 from processor.queue.settlement import Settlement
-from processor.work.incarnation import is_proved_dead
+from processor.work.incarnation import is_proved_dead, remove_lock
 from processor.work.ledger import settlement_of
 from processor.work.roster import Roster
 
@@ -42,6 +42,8 @@ class Rescuer:
 
     def _declare(self, peer: Peer, processor_id: str, proof: str, *, proved: bool) -> None:
         if leases.declare_dead(self._database, peer, processor_id, proved=proved):
+            if proved:
+                remove_lock(peer.lock_file)
             self._happenings.emit(ProcessorDeclaredDead(peer.id, peer.name, proof))
 
     def _rescue(self, roster: Roster) -> int:

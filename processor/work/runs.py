@@ -99,6 +99,8 @@ class Run:
             ending["error_message"] += f"; it did not end within {self.spec.grace:g} s of being asked and was killed"
         ending.pop("asked", None)
         ending.update(measured)
+        if not self.started and (self.home is None or not self.home.may_have_entered(self)):
+            ending["started"] = False
         ending["tell"] = "ended"
         ending["run"] = self.number
         ending["seconds"] = self.ended_at - self.began

@@ -66,8 +66,7 @@ class Settling:
                 self._store(portion[middle:], instant)
                 return
             held = []
-            text = f"what job {portion[0][0].job_id} told cannot be stored and was dropped: {refusal.message}"
-            self._state.happenings.emit(h.SupervisorNotice(text))
+            self._state.happenings.emit(h.EventsRefused(portion[0][0].job_id, refusal.message))
         self._state.ledger.was_told([(told, run) for told, run in portion if told not in held], instant)
 
     def _write(self, batch: list[Settlement]) -> None:

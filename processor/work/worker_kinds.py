@@ -122,3 +122,7 @@ class Shared(Worker):
 
     def runs_inside(self) -> list[Run]:
         return list(self.runs.values())
+
+    def may_have_entered(self, run: Run) -> bool:
+        """What it wrote last may be lost with it; a solo worker's word is out before the handler begins."""
+        return self.ready

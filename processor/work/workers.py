@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from abc import abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -238,12 +239,13 @@ class Worker(Process):
 
     # For the kinds of workers to say
 
+    @abstractmethod
     def run_of(self, number: Any) -> Run | None:
-        raise NotImplementedError
+        """The run of this number, if it is inside."""
 
+    @abstractmethod
     def run_said(self, run: Run) -> None:
         """A run said how it ended."""
-        raise NotImplementedError
 
     def measured(self) -> dict[str, Any]:
         return {}

@@ -82,6 +82,8 @@ def test_a_restart_after_kill_9_fails_the_stale_rows_within_two_seconds(site: Si
     assert time.monotonic() - started < 2.0
     assert site.job()["reason"] == "lost"
     assert second.events("processor_declared_dead", proof="lock")
+    locks = [file.stem for file in (site.folder / "run").iterdir()]
+    assert locks == [second.await_event("processor_started")["processor"]], "the lock of the dead one is removed"
 
 
 def test_a_killed_worker_is_one_failed_attempt(site: Site) -> None:
@@ -138,6 +140,22 @@ def test_a_daemon_stopped_past_its_lease_cannot_complete_the_job(site: Site, tmp
     assert job["attempt"] == 2
     assert job["processor_id"] == rival.await_event("processor_started")["processor"]
     assert site.db.rows("SELECT count(*) FROM notifications") == [(1,)]
+
+
+def test_an_incarnation_that_was_fenced_does_not_seem_alive(site: Site, tmp_path: Path) -> None:
+    """It ran past its own deadline with nobody to declare it dead: it says itself that it is over."""
+    site.insert("until", until=str(tmp_path / "never"))
+    processor = site.start()
+    eventually(site.starts, "the handler has started")
+    stop(site, processor)
+    worker = site.handler_pids()[0]
+    eventually(lambda: not is_alive(worker), "the supervisor kept the deadline")
+    processor.signal(signal.SIGCONT)
+    eventually(lambda: len(processor.events("processor_started")) == 2, "it comes back as somebody new")
+    first, second = [line["processor"] for line in processor.events("processor_started")]
+    eventually(lambda: site.db.rows(f"SELECT status FROM processors WHERE id = '{first}'") == [("stopped",)], "over")
+    assert site.db.rows(f"SELECT status FROM processors WHERE id = '{second}'") == [("live",)]
+    assert site.await_status("failed")["reason"] in ("stopped", "lost")
 
 
 def stop(site: Site, processor: Processor) -> None:

@@ -1,4 +1,5 @@
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,23 @@ def test_the_deadline_or_a_second_signal_releases_what_is_left(site: Site, tmp_p
     assert not any(is_alive(pid) for pid in site.handler_pids())
 
 
+def test_a_job_that_was_given_back_before_it_began_is_not_lost(site: Site, tmp_path: Path) -> None:
+    """`max_attempts = 1` promises one start at most, so what never started waits for the next processor."""
+    slow = tmp_path / "slow-python"
+    slow.write_text(f'#!/bin/sh\ncase "$*" in *--describe*) exec {sys.executable} "$@";; esac\nexec sleep 1000\n')
+    slow.chmod(0o755)
+    site.write(types=f'[types.quick]\npython = "deeds:quick"\ninterpreter = "{slow}"')
+    site.insert("quick")
+    processor = site.start()
+    site.await_status("running")
+    processor.signal(signal.SIGTERM)
+    processor.await_event("drain_started")
+    processor.signal(signal.SIGTERM)
+    assert processor.wait() == 0
+    job = site.job()
+    assert (job["status"], job["reason"], job["attempt"]) == ("pending", "release", 0)
+
+
 def test_sighup_reads_the_settings_again(site: Site) -> None:
     site.insert("newcomer")
     processor = site.start()
@@ -74,6 +92,24 @@ def test_sighup_reads_the_settings_again(site: Site) -> None:
     processor.signal(signal.SIGHUP)
     processor.await_event("settings_reloaded")
     site.await_status("completed")
+
+
+def test_jobs_end_while_the_settings_are_read(site: Site, tmp_path: Path) -> None:
+    """A user's module may take long to say what it is; nothing waits for it."""
+    slow, go = tmp_path / "slow-python", tmp_path / "go"
+    slow.write_text(f'#!/bin/sh\nwhile [ ! -e {go} ]; do sleep 0.05; done\nexec {sys.executable} "$@"\n')
+    slow.chmod(0o755)
+    processor = site.start()
+    processor.await_event("processor_started")
+    site.write(types=f'[types.newcomer]\npython = "deeds:quick"\ninterpreter = "{slow}"')
+    processor.signal(signal.SIGHUP)
+    site.insert("quick")
+    site.await_status("completed")
+    assert not processor.events("settings_reloaded")
+    go.touch()
+    processor.await_event("settings_reloaded")
+    site.insert("newcomer")
+    site.await_status("completed", 2)
 
 
 def test_settings_that_cannot_be_used_change_nothing(site: Site) -> None:

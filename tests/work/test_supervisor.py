@@ -181,3 +181,30 @@ def test_descriptors_to_keep_are_kept_and_given_to_no_child(tmp_path):
     process.wait(5)
     assert os.read(lock_r, 1) == b""  # free
     os.close(lock_r)
+
+
+@pytest.mark.parametrize("kind", ["solo", "shared"])
+def test_a_run_that_was_stopped_before_its_worker_was_ready_says_that_it_never_began(supervision, tmp_path, kind):
+    slow = tmp_path / "slow-python"
+    slow.write_text("#!/bin/sh\nexec sleep 1000\n")
+    slow.chmod(0o755)
+    run = supervision.start(supervision.python(ENDLESS[kind], kind=kind, interpreter=str(slow)))
+    supervision.stop(run, "release")
+    ended = supervision.ended(run)
+    assert (ended["outcome"], ended["started"]) == ("stopped", False)
+
+
+@pytest.mark.parametrize("kind", ["solo", "shared"])
+def test_a_run_that_was_stopped_in_its_handler_may_have_begun(supervision, kind):
+    run = supervision.start(supervision.python(ENDLESS[kind], kind=kind))
+    supervision.started(run)
+    supervision.say(do="kill")
+    ended = supervision.ended(run)
+    assert ended["outcome"] == "stopped"
+    assert "started" not in ended
+
+
+ENDLESS = {
+    "solo": "import time\ndef run(job): time.sleep(1000)",
+    "shared": "import asyncio\nasync def run(job): await asyncio.sleep(1000)",
+}
