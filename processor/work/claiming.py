@@ -12,8 +12,9 @@ from processor.outcome import Kind, Outcome
 from processor.queue.claim import ClaimedJob, Slots, claim, set_aside
 from processor.work.state import State
 
-MOST_AT_ONCE = 250
-"""Jobs of one claim: their payloads are in memory together, at the default limit 250 MiB at the very worst."""
+MOST_AT_ONCE = 500
+"""Jobs of one claim, as many as one settle: their payloads are in memory together, at the default limit 500 MiB at the
+very worst, and only where there are so many slots."""
 
 
 class Claiming:
