@@ -174,6 +174,14 @@ class SupervisorLost:
 
 
 @dataclass(frozen=True, slots=True)
+class MachineRefused:
+    """A job could not be started here and went back; nothing is claimed for so many seconds."""
+
+    error: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class SupervisorNotice:
     text: str
 

@@ -129,6 +129,8 @@ def _decide(outcome: Outcome, attempt: int, crashes: int, cancelled: bool, polic
         return Verdict(Status.SCHEDULED, Reason.SNOOZE, outcome, delay=_bounded(outcome.delay or 0.0), given_back=1)
     if outcome.kind is Kind.STOPPED:
         return _stopped(outcome, crashes, policy)
+    if outcome.kind is Kind.NOT_STARTED:
+        return Verdict(Status.PENDING, Reason.RELEASE, outcome, given_back=1, crashes=crashes)
     return _failed(outcome, attempt, crashes, policy, chance)
 
 

@@ -45,6 +45,7 @@ LINES: dict[type, tuple[str, str]] = {
     h.DatabaseLost: ("error", "database_lost"),
     h.DatabaseReturned: ("info", "database_returned"),
     h.SupervisorLost: ("error", "supervisor_lost"),
+    h.MachineRefused: ("error", "machine_refused"),
     h.SupervisorNotice: ("warning", "supervisor_noticed"),
     h.EventsRefused: ("error", "events_refused"),
     h.MoveRefused: ("error", "move_refused"),

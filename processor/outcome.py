@@ -21,6 +21,7 @@ class Kind(StrEnum):
     MEMORY = "memory"
     WORKDIR = "workdir"  # its workdir grew past the limit
     EXITED = "exited"  # the process ended without an outcome, by a code or a signal
+    NOT_STARTED = "not_started"  # this machine could not start anything: no folder, no process, no descriptor
     UNUSABLE = "unusable"  # the handler cannot be started: not importable, wrong signature, no such executable
     PROTOCOL = "protocol"  # the handler broke its channel, or its result is no JSON or too large
     LOST = "lost"  # nobody can say: the process that ran it is gone

@@ -32,6 +32,7 @@ def rule(
         (Kind.REFUSED, 1, Status.FAILED, Reason.ERROR),
         (Kind.CANCELLED, 1, Status.CANCELLED, Reason.ASKED),
         (Kind.STOPPED, 3, Status.PENDING, Reason.RELEASE),
+        (Kind.NOT_STARTED, 3, Status.PENDING, Reason.RELEASE),
         (Kind.TIMED_OUT, 1, Status.SCHEDULED, Reason.RETRY),
         (Kind.TIMED_OUT, 3, Status.FAILED, Reason.TIMEOUT),
         (Kind.MEMORY, 3, Status.FAILED, Reason.MEMORY),

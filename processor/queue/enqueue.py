@@ -1,6 +1,7 @@
 """Make job rows: the only place where our own code does. Any other program does the same with a plain INSERT."""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
@@ -51,9 +52,18 @@ class NewJob:
         for column, shape in _SHAPES.items():
             if message.get(column) is not None and not _fits(message[column], shape):
                 raise Refused(f"A job cannot be enqueued with {column} = {message[column]!r}.", f"It is {shape.words}.")
-        payload = json.dumps(message.get("payload", {}))
+        payload = _payload(message.get("payload", {}))
         instants = {column: _instant(message.get(column)) for column in ("run_at", "expires_at")}
         return cls(**{**message, **instants, "payload": payload})
+
+
+def _payload(value: Any) -> str:
+    try:
+        return json.dumps(value, allow_nan=False)
+    except ValueError as error:
+        raise Refused(
+            f"A job cannot be enqueued with this payload: {error}.", "JSON knows finite numbers only."
+        ) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +90,8 @@ def _fits(value: Any, shape: _Shape) -> bool:
         return False
     if shape is _TEXT:
         return len(str(value)) <= NAME_LENGTH and _is_storable(str(value))
+    if isinstance(value, float) and not math.isfinite(value):
+        return False
     return shape is not _INSTANT or _is_instant(str(value))
 
 
@@ -88,10 +100,15 @@ def _is_storable(text: str) -> bool:
     return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
+EARLIEST = 1970
+"""The year from which on every database takes an instant, by the table's own constraint."""
+
+
 def _is_instant(text: str) -> bool:
     try:
-        return datetime.fromisoformat(text).tzinfo is not None
-    except ValueError:
+        instant = datetime.fromisoformat(text)
+        return instant.tzinfo is not None and instant.astimezone(UTC).year >= EARLIEST
+    except (ValueError, OverflowError):
         return False
 
 

@@ -17,6 +17,9 @@ from processor.db.dialects import INTEGER, NUMBER, TEXT, Dialect, document, lett
 from processor.lifecycle import Status
 from processor.queue.where import is_
 
+EVENT_LETTERS = 150
+"""What an event takes in a statement beside its text."""
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -39,7 +42,7 @@ class Told:
     @property
     def size(self) -> int:
         """Roughly how many letters are to be written."""
-        return sum(letters(event.text or "") for event in self.events)
+        return sum(EVENT_LETTERS + letters(event.text or "") for event in self.events)
 
     @property
     def progress(self) -> Event | None:

@@ -13,14 +13,16 @@ Never by the age of a job. Declaring death and settling what the dead had claime
 leaves running rows without a living processor, and the second step looks for exactly those.
 """
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, and_, exists, func, insert, select, update
+from sqlalchemy import Connection, and_, exists, func, insert, or_, select, update
 
 from models import jobs, now, processors
 from processor.db.database import Database
+from processor.errors import ValuesRefused
 from processor.lifecycle import Reason, Status
 from processor.queue.where import is_
 
@@ -40,13 +42,17 @@ class Registration:
 
 
 def register(database: Database, registration: Registration, lease: float) -> None:
-    """Make the row of a new incarnation, with a lease of so many seconds."""
+    """Make the row of a new incarnation, with a lease of so many seconds; again where the answer was lost."""
     values = {name: getattr(registration, name) for name in registration.__slots__}
-    database.write(
-        lambda connection: connection.execute(
-            insert(processors).values({**values, "lease_until": database.dialect.after(lease)})
+    try:
+        database.write(
+            lambda connection: connection.execute(
+                insert(processors).values({**values, "lease_until": database.dialect.after(lease)})
+            )
         )
-    )
+    except ValuesRefused:
+        if not beat(database, registration.id, lease):  # it is not there, so something else was refused
+            raise
 
 
 def describe(database: Database, processor_id: str, types: str, max_concurrent: int) -> None:
@@ -255,6 +261,14 @@ def orphans(database: Database, limit: int = 500) -> list[Orphan]:
             select(*columns, _ran_for(database)).where(is_(Status.RUNNING), ~alive).order_by(jobs.c.id).limit(limit)
         ).all()
     return [Orphan(**row._mapping) for row in rows]
+
+
+def spoken_for(database: Database, lease: float) -> set[str]:
+    """Read which types living processors can run, or such as ended less than a lease (seconds) ago and may be back."""
+    recent = processors.c.ended_at > database.dialect.after(-lease)
+    with database.read() as connection:
+        listed = connection.execute(select(processors.c.types).where(or_(processors.c.status.in_(ALIVE), recent)))
+        return {name for types in listed.scalars() for name in json.loads(types)}
 
 
 def _ran_for(database: Database) -> Any:

@@ -24,7 +24,8 @@ class Settlement:
     def size(self) -> int:
         """Roughly how many letters are to be written."""
         outcome = self.verdict.outcome
-        return sum(letters(text) for text in (outcome.result, outcome.error_message, outcome.error_detail) if text)
+        texts = sum(letters(text) for text in (outcome.result, outcome.error_message, outcome.error_detail) if text)
+        return texts + sum(2 * len(str(wish)) for wish in outcome.enqueue)  # its payload is JSON inside JSON
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,11 @@ from typing import Any
 from processor.context import Cancel, Control, Fail, Job, Line, Retry, Snooze
 from processor.handlers import Entry, Mismatch, Unusable, resolve
 from processor.work.messages import Message
-from processor.work.texts import NotStorable, capped, clean, json_text
+from processor.work.texts import EVENT_BYTES, NotStorable, capped, clean, json_text, storable_rows
 
 MESSAGE_BYTES = 8 * 1024
 DETAIL_BYTES = 16 * 1024
 JOB_FIELDS = ("attempt", "owner", "key", "subject", "fence")
-ENQUEUE_BYTES = 16 * 1024 * 1024
 
 
 class Definition:
@@ -78,17 +77,10 @@ def ended_with(run: int, value: Any, job: Job, definition: Definition) -> Messag
         if value is not None:
             ended["result"] = json_text(value, definition.result_bytes)
         if job.enqueued:
-            ended["enqueue"] = _enqueue(job)
+            ended["enqueue"] = storable_rows(job.enqueued)
     except NotStorable as error:
         return {"tell": "ended", "run": run, "outcome": "protocol", "error_message": str(error)}
     return ended
-
-
-def _enqueue(job: Job) -> list[Message]:
-    size = len(json_text(job.enqueued))
-    if size > ENQUEUE_BYTES:
-        raise NotStorable(f"the jobs it enqueued have {size} bytes together; enqueue a job that enqueues them in parts")
-    return job.enqueued
 
 
 def ended_by(run: int, error: BaseException) -> Message:
@@ -190,5 +182,5 @@ class Allowance:
             return True
         if self.left < 0:
             return "percent" in event
-        self.left -= 1 + len(event.get("text") or "")
+        self.left -= EVENT_BYTES + len(event.get("text") or "")
         return True

@@ -1,5 +1,7 @@
 """Step two of the loop, once per poll: obey plain UPDATEs, keep the due index small, look after the dead."""
 
+from collections.abc import Callable
+
 from processor import happenings as h
 from processor.errors import ValuesRefused
 from processor.queue import leases, upkeep, wakeup
@@ -16,14 +18,27 @@ MOVES_PER_TURN = 10
 class Chores:
     def __init__(self, state: State) -> None:
         self._state = state
-        self._rescuer = Rescuer(state.database, state.happenings, state.settings.processor.lease)
+        processor = state.settings.processor
+        self._rescuer = Rescuer(state.database, state.happenings, processor.lease, processor.workdir)
         self._rescue = Rhythm(min(RESCUE_PAUSE, state.settings.processor.lease / 4), jitter=0.2)
         self.poll = Rhythm(state.settings.processor.poll_interval, jitter=0.2)
         self._refusals: set[str] = set()
+        self._of_a_poll = (
+            self._move,
+            self._cancel_waiting,
+            self._stop_cancelled,
+            self._reconcile,
+            self._bury_former_lives,
+            self._fall_asleep,
+        )
 
     def hurry(self) -> None:
         """Somebody says that there is something to do."""
         self.poll.now()
+
+    def pause(self) -> float:
+        """How long nothing of this is due, in seconds."""
+        return min(self.poll.remaining(), self._rescue.remaining())
 
     def set_pace(self) -> None:
         """Take over a poll interval that was changed."""
@@ -31,28 +46,32 @@ class Chores:
 
     def step(self) -> None:
         state = self._state
-        if state.patience.away or not self.poll.is_due():
+        if state.patience.away:
             return
-        self.poll.rest()
         if state.patience.lost:
             self._rescuer.forget()
-        for chore in (
-            self._move,
-            self._cancel_waiting,
-            self._stop_cancelled,
-            self._reconcile,
-            self._bury_former_lives,
-            self._look_after_the_dead,
-            self._fall_asleep,
-        ):
-            with state.patience.step():
-                chore()
-            if state.patience.lost:
+        if self._rescue.is_due():  # by a clock of its own: a poll may be longer than a lease
+            self._rescue.rest()
+            if not self._do((self._look_after_the_dead,)):
                 return
-        state.more_is_due = True
+        if state.patience.lost or self.poll.is_due():
+            self.poll.rest()
+            state.more_is_due = self._do(self._of_a_poll) or state.more_is_due
+
+    def _do(self, chores: tuple[Callable[[], None], ...]) -> bool:
+        """Do chores in order; False when the database went away, so that the next ones wait for it."""
+        for chore in chores:
+            with self._state.patience.step():
+                chore()
+            if self._state.patience.lost:
+                return False
+        return True
 
     def _cancel_waiting(self) -> None:
-        upkeep.cancel_asked(self._state.database, self._state.roster.notifies)
+        try:
+            upkeep.cancel_asked(self._state.database, self._state.roster.notifies)
+        except ValuesRefused as refusal:
+            self._complain(refusal.message)
 
     def _fall_asleep(self) -> None:
         """Ask for a notice, where the settings want one; the claim of this turn is the last look before the rest."""
@@ -108,6 +127,4 @@ class Chores:
             state.former.remove(former)
 
     def _look_after_the_dead(self) -> None:
-        if self._rescue.is_due():
-            self._rescue.rest()
-            self._rescuer.look(self._state.life.id, self._state.roster)
+        self._rescuer.look(self._state.life.id, self._state.roster)

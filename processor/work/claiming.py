@@ -5,11 +5,14 @@ the abandoned list, and the next heartbeat gives those rows back; nothing of the
 """
 
 import time
+from collections.abc import Container
 
 from processor.errors import DatabaseError, ValuesRefused
 from processor.happenings import ClaimFinished, RowRefused, SlotsUsed
+from processor.judge import Policy
 from processor.outcome import Kind, Outcome
 from processor.queue.claim import ClaimedJob, Slots, claim, set_aside
+from processor.work.roster import Runnable
 from processor.work.state import State
 
 MOST_AT_ONCE = 500
@@ -55,7 +58,8 @@ class Claiming:
         except DatabaseError:
             state.abandoned.append(state.claim_no)
             raise
-        processes = sum(state.roster.types[job.type].process for job in claimed)
+        types = state.roster.types
+        processes = sum(job.type not in types or types[job.type].process for job in claimed)
         state.short_of_processes = processes >= room.processes
         state.more_is_due = len(claimed) >= room.jobs
         state.happenings.emit(ClaimFinished(len(claimed), room.jobs, time.monotonic() - before))
@@ -74,9 +78,9 @@ class Claiming:
 
     def _dispatch(self, job: ClaimedJob) -> None:
         state = self._state
-        runnable = state.roster.types[job.type]
+        runnable = state.roster.types.get(job.type) or _unknown(job.type)
         run = state.ledger.open(job, runnable, state.life.id)
-        unfit = _unfit(job, state.settings.processor.max_payload_bytes)
+        unfit = _unfit(job, state.roster.types, state.settings.processor.max_payload_bytes)
         if unfit is not None or job.payload is None:
             state.ledger.close(run, unfit or Outcome(Kind.MALFORMED))
             return
@@ -97,11 +101,19 @@ def _facts(job: ClaimedJob, processor_id: str) -> dict[str, object]:
     }
 
 
-def _unfit(job: ClaimedJob, max_payload_bytes: int) -> Outcome | None:
+def _unknown(type_: str) -> Runnable:
+    """Stand for the type of a row that the database takes for another: text may compare equal and not be so."""
+    return Runnable(type_, {"spec": type_, "kind": "solo"}, Policy(), 0.0)
+
+
+def _unfit(job: ClaimedJob, known: Container[str], max_payload_bytes: int) -> Outcome | None:
     """Say why a claimed row cannot be run; None: it can."""
     if job.expired:
         message = "Its expires_at had passed before a slot was free."
         return Outcome(Kind.EXPIRED, error_type="Expired", error_message=message)
+    if job.type not in known:
+        message = f"Its type {job.type!r} is not quite one this processor runs; a space at its end, perhaps."
+        return Outcome(Kind.MALFORMED, error_type="TypeUnknown", error_message=message)
     if job.payload is None:
         message = (
             f"The payload has {job.payload_bytes:,} bytes; [processor] max_payload_bytes allows {max_payload_bytes:,}."

@@ -12,11 +12,12 @@ import json
 import math
 import os
 import signal
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from processor.work.lines import Lines, text_of
 from processor.work.processes import Cannot, Process
-from processor.work.texts import NotStorable, json_text
+from processor.work.texts import ENQUEUE_BYTES, NotStorable, json_text, storable_rows
 
 if TYPE_CHECKING:
     from processor.work.loop import Supervisor
@@ -40,25 +41,28 @@ class Command(Process):
         self._result: str | None = None
         self._retry_in: float | None = None
         self._enqueue: list[dict[str, Any]] = []
+        self._enqueue_bytes = 0
         self._payload = memoryview(run.message.get("payload", "").encode("utf-8", "replace"))
         self._stdin = -1
         self._start()
 
     def _start(self) -> None:
-        stdin, self._stdin = os.pipe()
-        reports, extra = os.pipe()
-        os.set_blocking(self._stdin, False)
-        os.set_blocking(reports, False)
         lines = Lines(self.spec.result_bytes * 2 + LINE_ROOM)  # an escaped character may be longer than itself
-        self._listen(reports, lambda data: self._take_reports(lines, data))
-        try:
+        with ExitStack() as theirs, ExitStack() as ours:
+            ours.callback(self.discard)
+            try:
+                stdin, self._stdin = os.pipe()
+                theirs.callback(os.close, stdin)
+                ours.callback(os.close, self._stdin)
+                reports, extra = os.pipe()
+                theirs.callback(os.close, extra)
+            except OSError as error:
+                raise Cannot(f"no process can be started: {error}") from error
+            os.set_blocking(self._stdin, False)
+            os.set_blocking(reports, False)
+            self._listen(reports, lambda data: self._take_reports(lines, data))
             self.launch(self.spec.command, self._environment(), stdin, extra)
-        except Cannot:
-            os.close(self._stdin)
-            raise
-        finally:
-            os.close(stdin)
-            os.close(extra)
+            ours.pop_all()  # it has begun: nothing is to be undone
         self.supervisor.sources.register(self._stdin, self._write_payload, writing=True)
         self.run.start(self.pid)
 
@@ -114,7 +118,7 @@ class Command(Process):
         try:
             report = json.loads(line, parse_constant=_refuse_constant)
             self._obey(_checked(report))
-        except (ValueError, RecursionError, NotStorable) as error:
+        except (ValueError, TypeError, OverflowError, RecursionError, NotStorable) as error:
             start = text_of(line[: 4 * QUOTED])[:QUOTED]
             self.run.ask(
                 "protocol",
@@ -136,7 +140,10 @@ class Command(Process):
             self._retry_in = float(report["retry_in"])
         if "enqueue" in report:
             rows = report["enqueue"]
-            self._enqueue += rows if isinstance(rows, list) else [rows]
+            self._enqueue_bytes += len(json_text(rows))
+            if self._enqueue_bytes > ENQUEUE_BYTES:
+                raise NotStorable(f"the jobs it enqueued have over {ENQUEUE_BYTES} bytes together")
+            self._enqueue += storable_rows(rows if isinstance(rows, list) else [rows])
 
     # Its end
 

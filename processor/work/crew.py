@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,17 @@ class Crew:
             self.lost = True
             return []
         return messages
+
+    def last_words(self) -> Iterator[Message]:
+        """Give what a supervisor that is gone said before its end."""
+        while True:
+            try:
+                messages = self._channel.receive()
+            except (Broken, OSError):
+                return
+            if not messages:
+                return
+            yield from messages
 
     def dismiss(self) -> None:
         """Hang up: the supervisor kills what is left and goes; return when it is gone."""

@@ -184,8 +184,10 @@ class Daemon:
     def _leave(self) -> None:
         state = self._state
         state.life.stop_beating()
+        state.life.crew.dismiss()  # before anybody may take over what it runs
         if state.life.registered:
             with state.patience.step():
+                leases.release(state.database, state.life.id, state.abandoned)
                 leases.leave(state.database, state.life.id)
         state.life.end()
         self._happenings.emit(h.ProcessorStopped(state.life.id, state.released))
@@ -246,7 +248,7 @@ class Daemon:
         elif state.can_claim():
             pause = 0.0
         else:
-            pause = min(self._chores.poll.remaining(), self._settling.pause())
+            pause = min(self._chores.pause(), self._settling.pause())
         if self._drain_until is not None and not self._stopping_all:
             pause = min(pause, self._drain_until - time.monotonic())
         return pause

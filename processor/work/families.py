@@ -83,6 +83,14 @@ def marker_of(pid: int) -> str | None:
     )
 
 
+def kill_marked(token: str) -> int:
+    """Kill what carries the marker of a supervisor; says how many there were."""
+    left = [pid for pid in all_processes() if (marker_of(pid) or "").startswith(token + ".")]
+    for pid in left:
+        kill(pid)
+    return len(left)
+
+
 def kill(pid: int) -> None:
     """Kill one process that may not be our child, and surely no other that got its number meanwhile."""
     before = stat(pid)

@@ -45,8 +45,8 @@ class Incarnation:
 
     @property
     def is_over(self) -> bool:
-        """Tell whether others may have taken what this incarnation ran."""
-        return self._heartbeat is not None and not self._heartbeat.is_alive()
+        """Tell whether others may have taken what this incarnation ran; a beat that hangs does not hide it."""
+        return self._heartbeat is not None and not (self._heartbeat.is_alive() and self._heartbeat.remaining > 0)
 
     def register(
         self,
@@ -128,6 +128,7 @@ class Lock:
 
     def __init__(self, folder: Path, processor_id: str) -> None:
         self.path = folder / f"{processor_id}.lock"
+        self._released = False
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if folder.stat().st_uid != os.getuid():  # whoever owns it could prove a living processor dead
@@ -143,8 +144,10 @@ class Lock:
             ) from error
 
     def release(self) -> None:
-        remove_lock(str(self.path))
-        os.close(self.descriptor)
+        if not self._released:
+            self._released = True
+            remove_lock(str(self.path))
+            os.close(self.descriptor)
 
 
 def remove_lock(lock_file: str | None) -> None:

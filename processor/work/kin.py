@@ -79,10 +79,7 @@ class Kin:
 
     def kill_marked(self, token: str) -> int:
         """Kill what a supervisor that was itself killed has left running; says how many there were."""
-        left = [pid for pid in families.all_processes() if (families.marker_of(pid) or "").startswith(token + ".")]
-        for pid in left:
-            families.kill(pid)
-        return len(left)
+        return families.kill_marked(token)
 
     def kill_all(self) -> bool:
         """Kill and reap every child but our aids; says whether there was one."""

@@ -41,12 +41,27 @@ def spawn(
     """Start argv with the given descriptors as 0, 1, 2, …; gives its pid and a pipe that tells why exec failed."""
     problems, tell = os.pipe()
     supervisor = os.getpid()
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError:
+        os.close(problems)
+        os.close(tell)
+        raise
     if pid == 0:
         _become(argv, environment, folder, descriptors, memory_bytes, tell, supervisor)
     os.close(tell)
     os.set_blocking(problems, False)
     return pid, problems
+
+
+def raise_descriptor_limit() -> None:
+    """Let ourselves have as many descriptors as we may, some eight for each process that runs; children keep theirs."""
+    soft, hard = _DESCRIPTORS
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+_DESCRIPTORS = resource.getrlimit(resource.RLIMIT_NOFILE)
 
 
 def reserve_low_descriptors() -> None:
@@ -106,6 +121,7 @@ def _die_with(supervisor: int) -> None:
 
 def _limit(memory_bytes: int | None) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, _DESCRIPTORS)
     if memory_bytes:
         hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
         wanted = memory_bytes + REPORTING_ROOM

@@ -1,9 +1,10 @@
 """Step zero of the loop: take in what the supervisor tells, and judge what has ended."""
 
+import time
 from dataclasses import replace
 
 from processor.errors import Refused
-from processor.happenings import JobStarted, SupervisorLost, SupervisorNotice
+from processor.happenings import JobStarted, MachineRefused, SupervisorLost, SupervisorNotice
 from processor.outcome import Kind, Outcome
 from processor.queue.enqueue import NewJob
 from processor.queue.events import Event
@@ -27,8 +28,12 @@ class Listening:
             self._state.life.replace_crew()
 
     def take_in(self) -> None:
-        for message in self._state.life.crew.receive():
+        crew = self._state.life.crew
+        for message in crew.receive():
             self._hear(message)
+        if crew.lost:  # what it said last may still lie in the socket: jobs that ended well are not lost
+            for message in crew.last_words():
+                self._hear(message)
 
     def give_up(self, why: str) -> None:
         """Judge as lost what no supervisor will tell us about any more."""
@@ -50,12 +55,24 @@ class Listening:
             return  # what an earlier supervisor ran, or `ready`
         elif tell == "started":
             run.started = True
+            self._state.machine_works()
             self._state.happenings.emit(JobStarted(run.job.id, run.job.type, run.job.attempt, run.job.wait_seconds))
         elif tell == "event":
             run.tell(Event(message["kind"], message.get("level"), message.get("percent"), message.get("text")))
         elif tell == "ended":
-            self._state.ledger.close(run, _outcome(message))
+            outcome = _outcome(message)
+            self._note_the_machine(outcome)
+            self._state.ledger.close(run, outcome)
             self._make_room(run)
+
+    def _note_the_machine(self, outcome: Outcome) -> None:
+        """Where this machine cannot start anything, claiming more would only churn the queue."""
+        state = self._state
+        if outcome.kind is not Kind.NOT_STARTED:
+            return
+        if time.monotonic() >= state.claim_after:  # once for all that were claimed together
+            state.machine_refused()
+            state.happenings.emit(MachineRefused(outcome.error_message or "", state.refusal_pause))
 
 
 def _outcome(message: Message) -> Outcome:

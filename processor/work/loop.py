@@ -32,7 +32,7 @@ from processor.work.worker_kinds import Shared, Solo
 from processor.work.workers import Worker
 
 CONGESTED = 4 * 1024 * 1024  # bytes the daemon has not read: children are not heard until half of them are gone
-LAST_KILLS = 0.15  # seconds to see everything die after the daemon is gone
+LAST_KILLS = 5.0  # seconds to see everything die after the daemon is gone, which waits for 10; mostly some ms
 
 
 class Supervisor:
@@ -61,11 +61,13 @@ class Supervisor:
         self.sources.register_main(self.daemon.fileno(), self._hear_daemon)
         self.tell({"tell": "ready", "pid": os.getpid()})
         self._flush()
-        while not self._leaving:
-            self.sources.wait(self.timers.wait())
-            self.timers.fire()
-            self._flush()
-        self._leave()
+        try:
+            while not self._leaving:
+                self.sources.wait(self.timers.wait())
+                self.timers.fire()
+                self._flush()
+        finally:  # an error of ours, too, must leave nothing behind
+            self._leave()
 
     # Talking to the daemon
 
@@ -151,13 +153,16 @@ class Supervisor:
             run.finish()
 
     def _start(self, run: Run) -> None:
+        home: Process | None = None
         try:
             home = self._home(run)
             if isinstance(home, Worker):
                 home.take(run)
             run.home = home
         except (Cannot, OSError) as error:
-            run.end("unusable", f"{error}; the job was not started; see to the machine or its configuration")
+            run.end("not_started", f"{error}; the job was not started and goes back; see to the machine")
+            if isinstance(home, Worker):
+                home.dismiss()
 
     def _home(self, run: Run) -> Process:
         if run.spec.kind == "shared":
@@ -278,9 +283,9 @@ class Supervisor:
 
     def _leave(self) -> None:
         """Kill everything, wait until it is gone, remove the folders."""
-        deadline = time.monotonic() + LAST_KILLS
         for process in self.processes.values():
             process.kill()
-        while time.monotonic() < deadline and self.kin.kill_all():
+        deadline = time.monotonic() + LAST_KILLS
+        while self.kin.kill_all() and time.monotonic() < deadline:
             time.sleep(0.002)  # nothing else is left to do
         self.workdirs.close()

@@ -11,6 +11,7 @@ import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from processor.work import families, limits
@@ -56,18 +57,16 @@ class Process(ABC):
 
     def launch(self, argv: list[str], environment: dict[str, str], stdin: int, extra: int) -> None:
         """Start the leader with these descriptors as 0 and 3; its stdout and stderr are read as lines."""
-        out, err = self._line_pipe("stdout"), self._line_pipe("stderr")
         environment = {**environment, families.MARKER: self.marker}
-        try:
-            self.pid, problems = limits.spawn(
-                argv, environment, self.workdir, (stdin, out, err, extra), self.spec.memory_bytes
-            )
-        except OSError as error:
-            self.discard()
-            raise Cannot(f"no process can be started: {error}") from error
-        finally:
-            for descriptor in (out, err):
-                os.close(descriptor)
+        with ExitStack() as theirs:
+            try:
+                out, err = self._line_pipe("stdout", theirs), self._line_pipe("stderr", theirs)
+                self.pid, problems = limits.spawn(
+                    argv, environment, self.workdir, (stdin, out, err, extra), self.spec.memory_bytes
+                )
+            except OSError as error:
+                self.discard()
+                raise Cannot(f"no process can be started: {error}") from error
         self._listen(problems, self._note_problem)
         self.supervisor.kin.add(self)
         self.supervisor.processes[self.pid] = self
@@ -78,8 +77,10 @@ class Process(ABC):
             self._stop_listening(descriptor)
         self.supervisor.workdirs.remove(self.workdir)
 
-    def _line_pipe(self, level: str) -> int:
+    def _line_pipe(self, level: str, theirs: ExitStack) -> int:
+        """Make a pipe that is read as lines; the end to write on is closed with `theirs`."""
         reading, writing = os.pipe()
+        theirs.callback(os.close, writing)
         os.set_blocking(reading, False)
         lines = Lines()
         self._listen(reading, lambda data: self._take_output(level, lines, data))

@@ -3,9 +3,10 @@
 import threading
 from collections.abc import Callable
 
-from processor.errors import SettingsError
+from processor.errors import SettingsError, StartRefused
 from processor.happenings import Happenings
 from processor.settings import Settings
+from processor.work.incarnation import need_workdir
 from processor.work.roster import Roster, call_up
 
 
@@ -24,8 +25,9 @@ class Reading(threading.Thread):
     def run(self) -> None:
         try:
             settings = self._reload()
+            need_workdir(settings.processor.workdir)
             self.found = settings, call_up(settings, self._happenings)
-        except SettingsError as error:
+        except (SettingsError, StartRefused) as error:
             self.error = str(error)
         finally:
             self._wake()

@@ -1,6 +1,8 @@
 """Find the jobs of the dead and settle them like any other outcome: `lost`."""
 
+import tempfile
 import time
+from pathlib import Path
 
 from processor.db import Database
 from processor.happenings import Happenings, JobRescued, ProcessorDeclaredDead
@@ -10,6 +12,7 @@ from processor.queue import leases
 from processor.queue.leases import Observer, Orphan, Peer
 from processor.queue.settle import settle
 from processor.queue.settlement import Settlement
+from processor.work import families, workdirs
 from processor.work.incarnation import is_proved_dead, remove_lock
 from processor.work.ledger import settlement_of
 from processor.work.roster import Roster
@@ -21,7 +24,9 @@ UNKNOWN_TYPE = Policy()
 class Rescuer:
     """Watch the other processors; `look` once at start and then every few seconds."""
 
-    def __init__(self, database: Database, happenings: Happenings, lease: float) -> None:
+    def __init__(self, database: Database, happenings: Happenings, lease: float, workdir: Path | None = None) -> None:
+        self._workdir = str(workdir or tempfile.gettempdir())
+        self._lease = lease
         self._database = database
         self._happenings = happenings
         self._observer = Observer(lease, time.monotonic)
@@ -35,10 +40,16 @@ class Rescuer:
         peers = leases.peers(self._database, processor_id)
         for peer in peers:
             if is_proved_dead(peer.lock_file, peer.id):
+                self._end_what_is_left()
                 self._declare(peer, processor_id, "lock", proved=True)
         for peer in self._observer.silent(peers):
             self._declare(peer, processor_id, "lease", proved=False)
         return self._rescue(roster)
+
+    def _end_what_is_left(self) -> None:
+        """Kill what daemon and supervisor left on this machine when both were killed, before it is tried again."""
+        for token, _ in workdirs.leftovers(self._workdir):
+            families.kill_marked(token)
 
     def _declare(self, peer: Peer, processor_id: str, proof: str, *, proved: bool) -> None:
         if leases.declare_dead(self._database, peer, processor_id, proved=proved):
@@ -50,11 +61,19 @@ class Rescuer:
         """Settle in batches until none is left but those that somebody holds locked; they are found again later."""
         count = 0
         while found := leases.orphans(self._database):
-            settled = len(settle_lost(self._database, self._happenings, roster, found, _how(found[0])))
+            ours = self._not_spoken_for(found, roster)
+            settled = len(settle_lost(self._database, self._happenings, roster, ours, _how(found[0]))) if ours else 0
             count += settled
             if settled < len(found):
                 break
         return count
+
+    def _not_spoken_for(self, found: list[Orphan], roster: Roster) -> list[Orphan]:
+        """Leave jobs of types we do not run to those who do: only they know how often one may be tried."""
+        if all(orphan.type in roster.types for orphan in found):
+            return found
+        others = leases.spoken_for(self._database, self._lease)
+        return [orphan for orphan in found if orphan.type in roster.types or orphan.type not in others]
 
 
 def _how(orphan: Orphan) -> str:

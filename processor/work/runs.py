@@ -10,12 +10,11 @@ daemon when no process of the run is left.
 
 from __future__ import annotations
 
-import math
 import time
 from typing import TYPE_CHECKING, Any
 
 from processor.work.messages import Message
-from processor.work.texts import capped, clean
+from processor.work.texts import EVENT_BYTES, NotStorable, capped, clean, storable_rows
 
 if TYPE_CHECKING:
     from processor.work.loop import Supervisor
@@ -72,6 +71,10 @@ class Run:
         result = fields.get("result")
         if isinstance(result, str) and len(result) > self.spec.result_bytes:
             fields = {"outcome": "protocol", "error_message": "the worker sent a result over the limit of its type"}
+        try:
+            storable_rows(fields.get("enqueue") or [])
+        except NotStorable as error:
+            fields = {"outcome": "protocol", "error_message": str(error)}
         self._settle_on({name: value for name, value in fields.items() if value is not None})
         return True
 
@@ -147,20 +150,21 @@ class Run:
             self._tell_text({"kind": "output"}, text)
         else:
             level = message.get("level")
-            self._tell_text({"kind": "log", "level": level if level in LEVELS else "info"}, text)
+            known = isinstance(level, str) and level in LEVELS
+            self._tell_text({"kind": "log", "level": level if known else "info"}, text)
 
     def _tell_text(self, event: Message, text: str) -> None:
         if self._has_room(text):
             self._tell({**event, "text": text})
 
     def _progress(self, percent: Any, text: str) -> None:
-        if isinstance(percent, bool) or not isinstance(percent, (int, float)) or not math.isfinite(percent):
+        if isinstance(percent, bool) or not isinstance(percent, (int, float)) or percent != percent:
             return
         now = time.monotonic()
         if self.cut and now - self.progress_at < PROGRESS_PAUSE:
             return
         self.progress_at = now
-        event = {"kind": "progress", "percent": min(100.0, max(0.0, percent))}
+        event = {"kind": "progress", "percent": float(min(100, max(0, percent)))}
         if text and self._has_room(text):
             event["text"] = text
         self._tell(event)
@@ -168,7 +172,7 @@ class Run:
     def _has_room(self, text: str) -> bool:
         if self.cut:
             return False
-        self.told += 1 + (len(text) if text.isascii() else len(text.encode()))
+        self.told += EVENT_BYTES + (len(text) if text.isascii() else len(text.encode()))
         limit = self.spec.output_bytes
         if limit is None or self.told <= limit:
             return True

@@ -38,6 +38,8 @@ class Settling:
         if state.patience.away:
             return
         self._tell()
+        if state.patience.lost:
+            return  # the last words of a job come before its verdict, or the fence refuses them
         if state.ledger.held and self._held.is_due():
             state.ledger.try_again()
         if state.ledger.outbox:

@@ -106,7 +106,10 @@ class Shared:
     async def _run(self, message: Message, line: SharedLine) -> None:
         _line.set(line)
         run = message["run"]
+        line.begun = True
         try:
+            if line.why is not None:
+                raise asyncio.CancelledError  # asked to stop before its first step: cancelling it then says no word
             job = make_job(message, line)
             entry = line.definition.entry()
             if not entry.is_async and line.definition.settings is None:
@@ -123,16 +126,18 @@ class Shared:
         line = self._lines.get(message["run"])
         if line is not None:
             line.why = message["why"]
-            line.task.cancel()
+            if line.begun:
+                line.task.cancel()
 
 
 class SharedLine(Line):
     """The way of one run's reports."""
 
-    __slots__ = ("why", "task", "definition", "_worker", "_run", "_allowance", "_workdir", "_partial")
+    __slots__ = ("why", "begun", "task", "definition", "_worker", "_run", "_allowance", "_workdir", "_partial")
 
     def __init__(self, worker: Shared, run: int, definition: Definition) -> None:
         self.why: str | None = None
+        self.begun = False
         self.task: Any = None
         self.definition = definition
         self._worker = worker

@@ -1,5 +1,6 @@
 """What the steps of the loop share. Only the loop's thread changes it; the heartbeat reads `holdings`."""
 
+import time
 from dataclasses import dataclass, field
 
 from processor.db import Database
@@ -10,6 +11,10 @@ from processor.work.incarnation import Incarnation
 from processor.work.ledger import Ledger, Run
 from processor.work.patience import Patience
 from processor.work.roster import Roster
+
+FIRST_REFUSAL_PAUSE = 0.5
+LONGEST_REFUSAL_PAUSE = 30.0
+"""Seconds without a claim after this machine could not start a job: others may, and the queue is not churned."""
 
 
 @dataclass
@@ -23,6 +28,8 @@ class State:
     draining: bool = False
     more_is_due: bool = True
     short_of_processes: bool = False
+    claim_after: float = 0.0
+    refusal_pause: float = FIRST_REFUSAL_PAUSE
     released: int = 0
     claim_no: int = 0
     newest_claim: int = 0
@@ -35,7 +42,16 @@ class State:
         """Tell whether a claim now could bring anything."""
         processor = self.settings.processor
         room = self.ledger.room(processor.max_concurrent, processor.processes)
-        return self.life.registered and not self.draining and self.more_is_due and room.jobs > 0
+        wanted = self.more_is_due and room.jobs > 0 and not self.draining and time.monotonic() >= self.claim_after
+        return wanted and self.life.registered and not self.life.is_over
+
+    def machine_refused(self) -> None:
+        """Nothing could be started here: claim no more for a while, longer each time, until something starts."""
+        self.refusal_pause = min(self.refusal_pause * 2, LONGEST_REFUSAL_PAUSE)
+        self.claim_after = time.monotonic() + self.refusal_pause
+
+    def machine_works(self) -> None:
+        self.refusal_pause = FIRST_REFUSAL_PAUSE
 
     def holdings(self) -> Holdings:
         return self.ledger.holdings(self.newest_claim, self.abandoned)

@@ -38,6 +38,7 @@ def main(arguments: list[str]) -> None:
     limits.reserve_low_descriptors()
     control, *_ = [limits.keep(descriptor) for descriptor in descriptors]
     limits.adopt_orphans()
+    limits.raise_descriptor_limit()
     gc.set_threshold(50_000, 20, 50)  # thousands of runs live here at once and hardly any cycle
     Supervisor(socket.socket(fileno=control)).live()
 

@@ -7,7 +7,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from typing import Any
+
+EVENT_BYTES = 100  # what an event costs beside its text: a million empty lines are a million rows
+ENQUEUE_BYTES = 4 * 1024 * 1024  # one transaction inserts them, and MariaDB takes 16 MiB in a statement, quotes escaped
+ENQUEUE_DEPTH = 100  # what every JSON reader on the way can follow
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
@@ -42,6 +47,29 @@ def json_text(value: Any, limit: int | None = None) -> str:
             " where it is"
         )
     return text
+
+
+def storable_rows(rows: list[Any]) -> list[Any]:
+    """Give back the jobs that a job enqueued. Raises NotStorable where they are too large, too deep, or no JSON."""
+    size = len(json_text(rows))
+    if size > ENQUEUE_BYTES:
+        raise NotStorable(
+            f"the jobs it enqueued have {size} bytes together, at most {ENQUEUE_BYTES} are taken; enqueue a job that"
+            " enqueues them in parts"
+        )
+    level, depth = rows, 0
+    while level:
+        depth += 1
+        if depth > ENQUEUE_DEPTH:
+            raise NotStorable(f"a job it enqueued is nested deeper than {ENQUEUE_DEPTH} levels; make it flatter")
+        level = [inner for item in level for inner in _inside(item)]
+    return rows
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, (list, tuple)) else ()
 
 
 def _encoded(value: Any) -> str:

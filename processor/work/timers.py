@@ -40,8 +40,8 @@ class Timers:
             self._compact()
 
     def wait(self) -> float | None:
-        """Seconds until something is due; None when nothing ever will be."""
-        return max(0.0, self._heap[0][0] - time.monotonic()) if self._heap else None
+        """Seconds until something is due, at most an hour (epoll takes 24 days); None when nothing ever will be."""
+        return min(3600.0, max(0.0, self._heap[0][0] - time.monotonic())) if self._heap else None
 
     def fire(self) -> None:
         now = time.monotonic()

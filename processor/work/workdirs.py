@@ -34,7 +34,15 @@ class Workdirs:
 
     def make(self, root: str) -> str:
         """Make an empty folder that only we can enter. Raises OSError."""
-        path = os.path.join(self._base(root), str(next(self._numbers)))
+        base = self._base(root)
+        try:
+            return self._make_in(base)
+        except FileNotFoundError:  # somebody who cleans up temporary folders took the base away
+            os.close(self._bases.pop(root)[1])
+            return self._make_in(self._base(root))
+
+    def _make_in(self, base: str) -> str:
+        path = os.path.join(base, str(next(self._numbers)))
         os.mkdir(path, 0o700)
         return path
 
@@ -53,19 +61,28 @@ class Workdirs:
             os.makedirs(root, exist_ok=True)
             self._remove_leftovers(root)
             base = os.path.join(root, f"{PREFIX}{os.getpid()}-{self.token}")
-            os.mkdir(base, 0o700)
+            os.makedirs(base, 0o700, exist_ok=True)
             self._bases[root] = (base, _lock(os.path.join(base, ".lock")))
         return self._bases[root][0]
 
     def _remove_leftovers(self, root: str) -> None:
-        for name in os.listdir(root):
-            path = os.path.join(root, name)
-            if not name.startswith(PREFIX) or not _is_ours(path):
-                continue
+        for token, path in leftovers(root):
+            self._on_leftover(token)
+            self._remove_later(path)
+
+
+def leftovers(root: str) -> Iterator[tuple[str, str]]:
+    """Find the folders of supervisors that are dead and could not clean up: their tokens and paths."""
+    try:
+        names = os.listdir(root)
+    except OSError:
+        return
+    for name in names:
+        path = os.path.join(root, name)
+        if name.startswith(PREFIX) and _is_ours(path):
             lock = _lock_if_free(os.path.join(path, ".lock"))
             if lock is not None:
-                self._on_leftover(name.rpartition("-")[2])
-                self._remove_later(path)
+                yield name.rpartition("-")[2], path
                 os.close(lock)
 
 

@@ -27,9 +27,9 @@ class Solo(Worker):
         super().__init__(supervisor, spec)
 
     def take(self, run: Run) -> None:
-        self.run = run
         if self.jobs:
             self._move_out()
+        self.run = run
         run.message["workdir"] = self.workdir
         run.message["last"] = self.jobs + 1 >= (self.spec.jobs_per_worker or 1)
         super().take(run)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from processor.work.commands import cannot_start, signal_ending
 from processor.work.messages import Broken, Channel, Message
-from processor.work.processes import Process
+from processor.work.processes import Cannot, Process
 
 if TYPE_CHECKING:
     from processor.work.loop import Supervisor
@@ -42,7 +42,11 @@ class Worker(Process):
         self._known: set[int] = set()  # numbers of the specs it was told
         self._broken: str | None = None
         self._stray = 0
-        ours, theirs = socket.socketpair()
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as error:
+            self.discard()
+            raise Cannot(f"no process can be started: {error}") from error
         ours.setblocking(False)
         self.channel = Channel(ours)
         try:
@@ -56,7 +60,11 @@ class Worker(Process):
         self.channel.post({"do": "begin", "kind": self.kind, "pythonpath": spec.pythonpath, "workdir": self.workdir})
 
     def _launch(self, theirs: socket.socket) -> None:
-        nothing = os.open(os.devnull, os.O_RDONLY)
+        try:
+            nothing = os.open(os.devnull, os.O_RDONLY)
+        except OSError as error:
+            self.discard()
+            raise Cannot(f"no process can be started: {error}") from error
         interpreter = self.spec.interpreter or sys.executable
         argv = [interpreter, "-I", "-X", "utf8", WORKER, str(CHANNEL)]
         try:
@@ -115,7 +123,10 @@ class Worker(Process):
     def _obey_all(self, messages: list[Message]) -> None:
         for message in messages:
             if self._broken is None:
-                self._obey(message)
+                try:
+                    self._obey(message)
+                except (TypeError, ValueError, KeyError, OverflowError, RecursionError) as error:
+                    self._break(f"the worker said something that makes no sense ({error}): {str(message)[:200]}")
 
     def _obey(self, message: Message) -> None:
         tell = message.get("tell")

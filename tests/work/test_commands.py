@@ -129,7 +129,7 @@ def test_output_over_the_limit_is_cut_with_one_warning(supervision):
         supervision.command("yes line | head -n 5000; echo '{\"progress\": 90}' >&3; exit 0", output_bytes=1000)
     )
     assert supervision.ended(run)["outcome"] == "returned"
-    assert supervision.texts(run, "stdout") == ["line"] * 200
+    assert supervision.texts(run, "stdout") == ["line"] * 9  # each costs a hundred beside its letters
     assert supervision.texts(run, "warning") == ["the output was cut at 1000 bytes; what follows is thrown away"]
     assert [event["percent"] for event in supervision.events(run, "progress")] == [90]
 
@@ -216,3 +216,32 @@ def test_a_command_over_its_time_is_timed_out(supervision):
     assert ended["outcome"] == "timed_out"
     assert ended["error_message"] == "it ran longer than its time limit of 0.1 s and was stopped"
     assert 0.1 <= ended["seconds"] < 0.3
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        '{"log": "x", "level": []}',
+        '{"log": "x", "level": {"a": 1}}',
+        '{"progress": 1' + "0" * 400 + "}",
+        '{"enqueue": {"type": "x", "timeout_seconds": 1e999}}',
+        '{"enqueue": {"type": "x", "payload": ' + "[" * 900 + "]" * 900 + "}}",
+        '{"enqueue": {"type": "x", "payload": "' + "y" * 5_000_000 + '"}}',
+        "[" * 100_000,
+    ],
+    ids=lambda report: report[:45],
+)
+def test_no_report_however_strange_harms_the_supervisor(supervision, report):
+    neighbour = supervision.start(supervision.command("sleep 1000"))
+    (supervision.folder / "report").write_text(report + "\n")
+    ended = supervision.run(supervision.command(f"cat {supervision.folder}/report >&3"))
+    assert ended["outcome"] in ("returned", "protocol")
+    assert ("enqueue" in report) == (ended["outcome"] == "protocol") or report.startswith("[")
+    supervision.stop(neighbour, "release")
+    assert supervision.ended(neighbour)["outcome"] == "stopped"
+
+
+def test_a_time_limit_of_a_month_can_be_waited_for(supervision):
+    """The longest wait of epoll is 24 days."""
+    run = supervision.start(supervision.command("read line < fifo || true; sleep 0.1"), timeout=31 * 86_400.0)
+    assert supervision.ended(run)["outcome"] == "returned"

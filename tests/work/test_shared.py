@@ -174,3 +174,17 @@ def test_specs_with_the_same_surroundings_share_a_worker(supervision):
     assert supervision.run(one)["result"] == supervision.run(two)["result"]
     other = supervision.python(source, kind="shared", name="two", memory_bytes=500_000_000)
     assert supervision.run(other)["result"] != supervision.run(one)["result"]
+
+
+def test_a_stop_that_comes_with_its_run_ends_that_run_alone(supervision):
+    spec = supervision.python("import asyncio\nasync def run(job): await asyncio.sleep(1000)", kind="shared")
+    neighbour = supervision.start(spec)
+    supervision.started(neighbour)
+    job = {"id": 99, "type": "test", "attempt": 1, "fence": "f"}
+    supervision.send(
+        {"do": "run", "run": 99, "spec": spec, "job": job, "payload": "{}", "timeout": None},
+        {"do": "stop", "run": 99, "why": "cancel"},
+    )
+    assert supervision.ended(99)["outcome"] == "cancelled"
+    supervision.stop(neighbour, "release")
+    assert supervision.ended(neighbour)["outcome"] == "stopped"

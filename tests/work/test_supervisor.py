@@ -1,6 +1,7 @@
 """The supervisor's own life: its daemon, its lease, its death."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -138,7 +139,8 @@ def test_an_unknown_spec_and_an_unknown_run_are_answered_or_ignored(supervision)
 def test_a_workdir_that_cannot_be_made_is_a_sentence(supervision):
     ended = supervision.run(supervision.command("true", workdir="/proc/nowhere"))
     assert (
-        ended["outcome"] == "unusable" and "no private folder can be made below /proc/nowhere" in ended["error_message"]
+        ended["outcome"] == "not_started"
+        and "no private folder can be made below /proc/nowhere" in ended["error_message"]
     )
 
 
@@ -208,3 +210,10 @@ ENDLESS = {
     "solo": "import time\ndef run(job): time.sleep(1000)",
     "shared": "import asyncio\nasync def run(job): await asyncio.sleep(1000)",
 }
+
+
+def test_a_base_folder_that_somebody_cleaned_up_is_made_again(supervision):
+    spec = supervision.command("touch here")
+    assert supervision.run(spec)["outcome"] == "returned"
+    shutil.rmtree(supervision.root)
+    assert supervision.run(spec)["outcome"] == "returned"
