@@ -25,7 +25,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.pool import QueuePool
 
 from processor.db.dialects import SUPPORTED, Dialect, dialect_of
-from processor.errors import DatabaseError, DatabaseUnreachable, SettingsError, ValuesRefused
+from processor.errors import DatabaseError, DatabaseFull, DatabaseUnreachable, SettingsError, ValuesRefused
 
 T = TypeVar("T")
 
@@ -134,7 +134,10 @@ class Database:
     def _translate(self, error: DBAPIError) -> Exception:
         if self.dialect.refuses(error) or isinstance(error, DataError | IntegrityError):
             return ValuesRefused(_first_line(error.orig))
-        if isinstance(error, ProgrammingError | NotSupportedError):
+        code = self.dialect.code(error)
+        if code in self.dialect.full:
+            return DatabaseFull(self.address, _first_line(error.orig))
+        if code in self.dialect.forbidden or isinstance(error, ProgrammingError | NotSupportedError):
             return DatabaseError(
                 f"The database {self.address} does not take our statement: {_first_line(error.orig)}.",
                 "Check that its tables are those of `jobtable migrate` and that this user may use them.",

@@ -72,6 +72,10 @@ class Dialect:
     """Error codes of a transaction that the database rolled back for others' sake: run it again."""
     refused: ClassVar[frozenset[str]] = frozenset()
     """Error codes (or their beginnings) that say the values cannot be stored, however often they are sent."""
+    forbidden: ClassVar[frozenset[str]] = frozenset()
+    """Error codes that say this user may not, where the driver takes that for a lost connection."""
+    full: ClassVar[frozenset[str]] = frozenset()
+    """Error codes that say there is no room left to write."""
     missing_table: ClassVar[frozenset[str]] = frozenset()
 
     def address(self, url: URL) -> URL:
@@ -158,6 +162,7 @@ class PostgreSQL(Dialect):
     has_notices = True
     retryable = frozenset({"40001", "40P01", "55P03"})
     refused = frozenset({"22", "23", "54", "P0001"})  # P0001: a trigger of the user's own says no
+    full = frozenset({"53100"})
     missing_table = frozenset({"42P01", "3F000"})
     _types: ClassVar[dict[str, str]] = {
         INTEGER: "bigint",
@@ -229,6 +234,8 @@ class MariaDB(Dialect):
     refused = frozenset(
         {"1264", "1265", "1292", "1366", "1406", "1441", "3140", "3141", "4025", "3819", "1048", "1153", "1644", "4038"}
     )
+    forbidden = frozenset({"1044", "1142", "1143"})
+    full = frozenset({"1021", "1114"})
     missing_table = frozenset({"1146", "1049"})
     _types: ClassVar[dict[str, str]] = {INTEGER: "BIGINT", NUMBER: "DOUBLE", TEXT: "LONGTEXT", BOOLEAN: "BIGINT"}
 
@@ -282,6 +289,7 @@ class SQLite(Dialect):
     driver = "sqlite+pysqlite"
     retryable = frozenset({"SQLITE_BUSY_SNAPSHOT", "SQLITE_LOCKED"})  # busy: it has already waited
     refused = frozenset({"SQLITE_CONSTRAINT", "SQLITE_TOOBIG", "SQLITE_MISMATCH"})
+    full = frozenset({"SQLITE_FULL"})
     missing_table = frozenset({"SQLITE_ERROR"})
 
     def connect_arguments(self, connect_timeout: float) -> dict[str, Any]:
