@@ -64,6 +64,10 @@ class Dialect:
     """What every database answers; a subclass says where it is different. Without state: one of each serves all."""
 
     driver: ClassVar[str]
+    extra: ClassVar[str] = ""
+    """What to write behind `jobtable` so that pip installs the driver too."""
+    has_schemas: ClassVar[bool] = True
+    """One connection reaches more than one set of tables."""
     claims_in_one_statement: ClassVar[bool] = False
     """A claim may be one statement with row locks inside; otherwise it is a short transaction."""
     has_notices: ClassVar[bool] = False
@@ -230,6 +234,7 @@ class PostgreSQL(Dialect):
 
 class MariaDB(Dialect):
     driver = "mysql+pymysql"
+    extra = "[mariadb]"
     retryable = frozenset({"1213", "1205", "1020"})
     refused = frozenset(
         {"1264", "1265", "1292", "1366", "1406", "1441", "3140", "3141", "4025", "3819", "1048", "1153", "1644", "4038"}
@@ -287,6 +292,7 @@ class MariaDB(Dialect):
 
 class SQLite(Dialect):
     driver = "sqlite+pysqlite"
+    has_schemas = False
     retryable = frozenset({"SQLITE_BUSY_SNAPSHOT", "SQLITE_LOCKED"})  # busy: it has already waited
     refused = frozenset({"SQLITE_CONSTRAINT", "SQLITE_TOOBIG", "SQLITE_MISMATCH"})
     full = frozenset({"SQLITE_FULL"})

@@ -1,6 +1,7 @@
-"""What becomes of the driver's errors."""
+"""What becomes of an address that cannot be used, and of the driver's errors."""
 
 import sqlite3
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 
 from processor.db import Database
 from processor.db.dialects import dialect_of
-from processor.errors import DatabaseError, DatabaseFull, DatabaseUnreachable
+from processor.errors import DatabaseError, DatabaseFull, DatabaseUnreachable, SettingsError
 from tests.databases import Database as Given
 from tests.databases.server import Borrowed
 
@@ -104,3 +105,17 @@ def test_a_real_sqlite_file_that_may_not_grow_is_full(sqlite: Any) -> None:
     with Database(given.url) as database, pytest.raises(DatabaseFull, match="is full"):
         database.write(fill)
     given.drop()
+
+
+def test_a_driver_that_is_not_installed_is_named_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pymysql", None)
+    with pytest.raises(SettingsError, match="driver pymysql is not installed") as refused:
+        Database("mysql://user:secret@localhost/d")
+    assert "pip install 'jobtable[mariadb]'" in refused.value.remedy
+    assert "secret" not in str(refused.value)
+
+
+def test_a_schema_on_sqlite_is_refused() -> None:
+    with pytest.raises(SettingsError, match="has no schemas") as refused:
+        Database("sqlite:///jobs.db", schema="queue")
+    assert "another file" in refused.value.remedy
