@@ -2,8 +2,8 @@
 
 from datetime import datetime
 
+from sqlalchemy import CheckConstraint, MetaData, Table
 from sqlalchemy import Identity as Generated
-from sqlalchemy import MetaData
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from models.types import Identity, Instant, now
@@ -29,3 +29,22 @@ def instant(comment: str) -> Mapped[datetime | None]:
 def stamped(comment: str) -> Mapped[datetime]:
     """Declare an instant that the database sets when the row is inserted."""
     return mapped_column(Instant, nullable=False, server_default=now(), comment=comment)
+
+
+def check_instant(table: Table, column: str) -> None:
+    """Refuse what is no instant in UTC, infinity, and what no driver can read back: it would break who meets it.
+
+    SQLite has no type for instants: text there must compare as it sorts.
+    """
+    table.append_constraint(
+        CheckConstraint(
+            f"{column} NOT GLOB '*[^0-9 :.-]*' AND strftime('%Y-%m-%d %H:%M:%S', {column}) IS substr({column}, 1, 19)",
+            name=f"{table.name}_{column}_is_utc_YYYY_MM_DD_HH_MM_SS",
+        ).ddl_if(dialect="sqlite")
+    )
+    for dialects, zone in ((("postgresql",), "+00"), (("mysql", "mariadb"), ""), (("sqlite",), "")):
+        check = CheckConstraint(
+            f"{column} BETWEEN '1970-01-01 00:00:00{zone}' AND '9999-12-30 23:59:59{zone}'",
+            name=f"{table.name}_{column}_is_within_1970_to_9999",
+        )
+        table.append_constraint(check.ddl_if(dialect=dialects))  # type: ignore[arg-type]

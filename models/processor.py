@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import CheckConstraint, Float, Index, Integer, Table, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from models.base import Base, instant, stamped
+from models.base import Base, check_instant, instant, stamped
 from models.types import Identity, Instant, JsonText, LongText, Name
 
 
@@ -115,3 +115,5 @@ job_types: Table = JobType.__table__  # type: ignore[assignment]
 wakeups: Table = Wakeup.__table__  # type: ignore[assignment]
 schedules: Table = Schedule.__table__  # type: ignore[assignment]
 api_tokens: Table = ApiToken.__table__  # type: ignore[assignment]
+
+check_instant(job_types, "paused_until")

@@ -20,7 +20,23 @@ NAME_LENGTH = 200
 Identity = BigInteger().with_variant(Integer, "sqlite")
 """A row's number; SQLite numbers by itself only a column declared INTEGER."""
 
-Name = String(NAME_LENGTH).with_variant(mysql.VARCHAR(NAME_LENGTH, collation="utf8mb4_bin"), "mysql", "mariadb")
+
+def _readable(value: Any) -> Any:
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
+
+
+class _ReadableText(String):
+    """Text, whatever SQLite has in the column: it keeps a BLOB as it is, and one row must not break a claim."""
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Any:
+        return _readable
+
+
+Name = (
+    String(NAME_LENGTH)
+    .with_variant(mysql.VARCHAR(NAME_LENGTH, collation="utf8mb4_bin"), "mysql", "mariadb")
+    .with_variant(_ReadableText(NAME_LENGTH), "sqlite")
+)
 """Text that is compared byte by byte on every database (MariaDB's default would fold case)."""
 
 LongText = Text().with_variant(mysql.LONGTEXT(), "mysql", "mariadb")

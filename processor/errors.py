@@ -5,6 +5,7 @@
     ├── StartRefused              the machine does not allow it: a port in use, a folder that cannot be written
     ├── DatabaseError
     │   ├── DatabaseUnreachable   no connection: away, wrong password, no such database
+    │   │   └── DatabaseFull      it answers and has no room to write; as for a database that is away, work waits
     │   ├── ValuesRefused         it is there, and it will never store these values
     │   └── SchemaError           the tables are not the ones this version works with
     │       ├── SchemaMissing
@@ -53,6 +54,12 @@ class DatabaseUnreachable(DatabaseError):
             f"The database {database} cannot be reached: {cause.strip().rstrip('.')}. Nothing was read or changed."
         )
         super().__init__(message, remedy or "Check that the server runs, and [database] url or JOBTABLE_DATABASE__URL.")
+
+
+class DatabaseFull(DatabaseUnreachable):
+    def __init__(self, database: str, cause: str) -> None:
+        message = f"The database {database} answers but has no room to write: {cause.strip().rstrip('.')}."
+        DatabaseError.__init__(self, f"{message} Nothing was changed.", "Make room on the disk that it writes to.")
 
 
 class ValuesRefused(DatabaseError):

@@ -52,6 +52,7 @@ def upgrade() -> None:
         sa.Column("rate_at", Instant(), comment="when that state was written"),
         sa.Column("updated_at", Instant(), nullable=False, server_default=now(), comment="latest change"),
         sa.CheckConstraint("max_concurrent >= 0", name="job_types_max_concurrent_is_not_negative"),
+        *is_instant("job_types", "paused_until"),
         comment="what people set for a type while processors run; a type without a row has its defaults",
     )
     op.create_table(
@@ -125,23 +126,20 @@ def upgrade() -> None:
             "status <> 'running' OR (processor_id IS NOT NULL AND claim_no IS NOT NULL)",
             name="jobs_running_has_a_claim",
         ),
-        sa.CheckConstraint(
-            "run_at NOT GLOB '*[^0-9 :.-]*' AND strftime('%Y-%m-%d %H:%M:%S', run_at) IS substr(run_at, 1, 19)",
-            name="jobs_run_at_is_utc_YYYY_MM_DD_HH_MM_SS",
-        ).ddl_if(dialect="sqlite"),
-        *within_1970_to_9999("run_at"),
-        sa.CheckConstraint(
-            "expires_at NOT GLOB '*[^0-9 :.-]*' AND "
-            "strftime('%Y-%m-%d %H:%M:%S', expires_at) IS substr(expires_at, 1, 19)",
-            name="jobs_expires_at_is_utc_YYYY_MM_DD_HH_MM_SS",
-        ).ddl_if(dialect="sqlite"),
-        *within_1970_to_9999("expires_at"),
-        sa.CheckConstraint(
-            "created_at NOT GLOB '*[^0-9 :.-]*' AND "
-            "strftime('%Y-%m-%d %H:%M:%S', created_at) IS substr(created_at, 1, 19)",
-            name="jobs_created_at_is_utc_YYYY_MM_DD_HH_MM_SS",
-        ).ddl_if(dialect="sqlite"),
-        *within_1970_to_9999("created_at"),
+        sa.CheckConstraint("cancel_requested IN (0, 1)", name="jobs_cancel_requested_is_true_or_false").ddl_if(
+            dialect=("mysql", "mariadb", "sqlite")
+        ),
+        *is_instant("jobs", "run_at"),
+        *is_instant("jobs", "expires_at"),
+        *is_instant("jobs", "created_at"),
+        *is_instant("jobs", "started_at"),
+        *is_instant("jobs", "finished_at"),
+        *(
+            sa.CheckConstraint(f"typeof({column}) IN ('text', 'null')", name=f"jobs_{column}_is_text").ddl_if(
+                dialect="sqlite"
+            )
+            for column in ("type", "owner", "key", "subject", "concurrency_key", "trace_parent")
+        ),
         *(
             sa.CheckConstraint(
                 f"typeof({column}) IN ('integer', 'null')", name=f"jobs_{column}_is_a_whole_number"
@@ -293,15 +291,21 @@ def upgrade() -> None:
     partial_index("notifications_unread", "notifications", ["id"], where="read_at IS NULL", elsewhere=["read_at", "id"])
 
 
-def within_1970_to_9999(column: str) -> list:
-    """Refuse infinity and instants that no driver can read back."""
+def is_instant(table: str, column: str) -> list:
+    """Refuse infinity, instants that no driver can read back, and on SQLite text that does not compare as it sorts."""
     dialects = ((("postgresql",), "+00"), (("mysql", "mariadb"), ""), (("sqlite",), ""))
     return [
         sa.CheckConstraint(
-            f"{column} BETWEEN '1970-01-01 00:00:00{zone}' AND '9999-12-30 23:59:59{zone}'",
-            name=f"jobs_{column}_is_within_1970_to_9999",
-        ).ddl_if(dialect=names)
-        for names, zone in dialects
+            f"{column} NOT GLOB '*[^0-9 :.-]*' AND strftime('%Y-%m-%d %H:%M:%S', {column}) IS substr({column}, 1, 19)",
+            name=f"{table}_{column}_is_utc_YYYY_MM_DD_HH_MM_SS",
+        ).ddl_if(dialect="sqlite"),
+        *(
+            sa.CheckConstraint(
+                f"{column} BETWEEN '1970-01-01 00:00:00{zone}' AND '9999-12-30 23:59:59{zone}'",
+                name=f"{table}_{column}_is_within_1970_to_9999",
+            ).ddl_if(dialect=names)
+            for names, zone in dialects
+        ),
     ]
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Self, TypeVar
 
-from sqlalchemy import URL, Connection, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import (
     ArgumentError,
     DataError,
@@ -25,7 +25,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.pool import QueuePool
 
 from processor.db.dialects import SUPPORTED, Dialect, dialect_of
-from processor.errors import DatabaseError, DatabaseUnreachable, SettingsError, ValuesRefused
+from processor.errors import DatabaseError, DatabaseFull, DatabaseUnreachable, SettingsError, ValuesRefused
 
 T = TypeVar("T")
 
@@ -45,7 +45,13 @@ class Database:
         self.url = _parse(url)
         self.dialect = _dialect(self.url)
         self.schema = schema
-        self._engine = create_engine(
+        if schema and not self.dialect.has_schemas:
+            raise SettingsError(
+                f"{self.address} has no schemas, so [database] schema = {schema!r} cannot be followed.",
+                "Remove it; to keep tables apart, name another file in [database] url.",
+            )
+        self._engine = _engine(
+            self.dialect,
             self.dialect.address(self.url),
             connect_args=self.dialect.connect_arguments(connect_timeout),
             poolclass=QueuePool,
@@ -134,7 +140,10 @@ class Database:
     def _translate(self, error: DBAPIError) -> Exception:
         if self.dialect.refuses(error) or isinstance(error, DataError | IntegrityError):
             return ValuesRefused(_first_line(error.orig))
-        if isinstance(error, ProgrammingError | NotSupportedError):
+        code = self.dialect.code(error)
+        if code in self.dialect.full:
+            return DatabaseFull(self.address, _first_line(error.orig))
+        if code in self.dialect.forbidden or isinstance(error, ProgrammingError | NotSupportedError):
             return DatabaseError(
                 f"The database {self.address} does not take our statement: {_first_line(error.orig)}.",
                 "Check that its tables are those of `jobtable migrate` and that this user may use them.",
@@ -160,6 +169,16 @@ def _dialect(url: URL) -> Dialect:
             f"Write one of {', '.join(SUPPORTED)} in [database] url.",
         )
     return dialect
+
+
+def _engine(dialect: Dialect, address: URL, **options: Any) -> Engine:
+    try:
+        return create_engine(address, **options)
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            f"The database address names {address.get_backend_name()}, but its driver {error.name} is not installed.",
+            f"Run `pip install 'jobtable{dialect.extra}'` where jobtable is installed.",
+        ) from error
 
 
 def _first_line(error: Any) -> str:

@@ -64,6 +64,10 @@ class Dialect:
     """What every database answers; a subclass says where it is different. Without state: one of each serves all."""
 
     driver: ClassVar[str]
+    extra: ClassVar[str] = ""
+    """What to write behind `jobtable` so that pip installs the driver too."""
+    has_schemas: ClassVar[bool] = True
+    """One connection reaches more than one set of tables."""
     claims_in_one_statement: ClassVar[bool] = False
     """A claim may be one statement with row locks inside; otherwise it is a short transaction."""
     has_notices: ClassVar[bool] = False
@@ -72,6 +76,10 @@ class Dialect:
     """Error codes of a transaction that the database rolled back for others' sake: run it again."""
     refused: ClassVar[frozenset[str]] = frozenset()
     """Error codes (or their beginnings) that say the values cannot be stored, however often they are sent."""
+    forbidden: ClassVar[frozenset[str]] = frozenset()
+    """Error codes that say this user may not, where the driver takes that for a lost connection."""
+    full: ClassVar[frozenset[str]] = frozenset()
+    """Error codes that say there is no room left to write."""
     missing_table: ClassVar[frozenset[str]] = frozenset()
 
     def address(self, url: URL) -> URL:
@@ -158,6 +166,7 @@ class PostgreSQL(Dialect):
     has_notices = True
     retryable = frozenset({"40001", "40P01", "55P03"})
     refused = frozenset({"22", "23", "54", "P0001"})  # P0001: a trigger of the user's own says no
+    full = frozenset({"53100"})
     missing_table = frozenset({"42P01", "3F000"})
     _types: ClassVar[dict[str, str]] = {
         INTEGER: "bigint",
@@ -225,10 +234,13 @@ class PostgreSQL(Dialect):
 
 class MariaDB(Dialect):
     driver = "mysql+pymysql"
+    extra = "[mariadb]"
     retryable = frozenset({"1213", "1205", "1020"})
     refused = frozenset(
         {"1264", "1265", "1292", "1366", "1406", "1441", "3140", "3141", "4025", "3819", "1048", "1153", "1644", "4038"}
     )
+    forbidden = frozenset({"1044", "1142", "1143"})
+    full = frozenset({"1021", "1114"})
     missing_table = frozenset({"1146", "1049"})
     _types: ClassVar[dict[str, str]] = {INTEGER: "BIGINT", NUMBER: "DOUBLE", TEXT: "LONGTEXT", BOOLEAN: "BIGINT"}
 
@@ -280,8 +292,10 @@ class MariaDB(Dialect):
 
 class SQLite(Dialect):
     driver = "sqlite+pysqlite"
+    has_schemas = False
     retryable = frozenset({"SQLITE_BUSY_SNAPSHOT", "SQLITE_LOCKED"})  # busy: it has already waited
     refused = frozenset({"SQLITE_CONSTRAINT", "SQLITE_TOOBIG", "SQLITE_MISMATCH"})
+    full = frozenset({"SQLITE_FULL"})
     missing_table = frozenset({"SQLITE_ERROR"})
 
     def connect_arguments(self, connect_timeout: float) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Jobtable, environment, give_work
+from tests.databases import Database
 
 
 def test_drain_does_what_is_there_and_ends(jobtable: Jobtable) -> None:
@@ -26,6 +27,14 @@ def test_missing_tables_are_refused_with_the_command_to_run(on_sqlite: Jobtable)
     code, _, err = on_sqlite.run("run")
     assert code == 1
     assert "Run `jobtable migrate`" in err
+    assert "Traceback" not in err
+
+
+def test_tables_of_a_newer_version_are_refused(jobtable: Jobtable, db: Database) -> None:
+    db.rows("UPDATE jobtable_version SET version_num = '9999'")
+    code, _, err = jobtable.run("run")
+    assert code == 1
+    assert "are at revision 9999, which this version (it knows 0001) does not know" in err
     assert "Traceback" not in err
 
 

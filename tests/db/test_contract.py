@@ -5,7 +5,8 @@ import subprocess
 
 import pytest
 
-from tests.databases import Database
+from tests.conftest import migrate
+from tests.databases import Database, Server
 
 QUOTED_KEY = {"postgresql": '"key"', "mariadb": "`key`", "sqlite": '"key"'}
 
@@ -55,6 +56,8 @@ def test_the_time_of_creation_is_the_databases_in_utc(db: Database) -> None:
         ("run_at", "'1066-10-14 00:00:00'"),
         ("type", "''"),
         ("status", "'running'"),
+        ("started_at", "'1066-10-14 00:00:00'"),
+        ("finished_at", "'1066-10-14 00:00:00'"),
     ],
 )
 def test_a_wrong_value_is_refused_with_the_name_of_its_column(db: Database, column: str, value: str) -> None:
@@ -65,7 +68,39 @@ def test_a_wrong_value_is_refused_with_the_name_of_its_column(db: Database, colu
     assert db.rows("SELECT count(*) FROM jobs") == [(0,)]
 
 
-@pytest.mark.parametrize("column", ["run_at", "expires_at"])
+@pytest.mark.parametrize("value", ["2", "-1", "'true'"])
+def test_a_request_to_cancel_is_true_or_false(db: Database, value: str) -> None:
+    if (db.kind, value) == ("postgresql", "'true'"):
+        return  # PostgreSQL reads it as the boolean it is
+    with pytest.raises(Exception, match="cancel_requested"):
+        db.rows(f"INSERT INTO jobs (type, cancel_requested) VALUES ('a', {value})")
+    db.rows("INSERT INTO jobs (type) VALUES ('a')")
+    with pytest.raises(Exception, match=r"cancel_requested|boolean"):
+        db.rows(f"UPDATE jobs SET cancel_requested = {value}")
+    assert db.rows("SELECT cancel_requested FROM jobs") == [(0,)]
+
+
+@pytest.mark.parametrize("column", ["type", "owner", "key", "subject", "concurrency_key", "trace_parent"])
+def test_bytes_are_no_text_on_sqlite(sqlite: Server, column: str) -> None:
+    db = sqlite.create_migrated_database(migrate)
+    columns, values = ("type", "x'ff'") if column == "type" else (f"type, {column}", "'a', x'ff'")
+    with pytest.raises(Exception, match=f"jobs_{column}_is_text"):
+        db.rows(f"INSERT INTO jobs ({columns}) VALUES ({values})")
+    assert db.rows("SELECT count(*) FROM jobs") == [(0,)]
+    db.drop()
+
+
+def test_a_type_is_paused_until_an_instant(db: Database) -> None:
+    for value in ("'infinity'", "'1066-10-14 00:00:00'"):
+        with pytest.raises(Exception, match="paused_until"):
+            db.rows(f"INSERT INTO job_types (name, paused_until) VALUES ('a', {value})")
+    db.rows("INSERT INTO job_types (name, paused_until) VALUES ('a', '2040-01-01 00:00:00')")
+    with pytest.raises(Exception, match="paused_until"):
+        db.rows("UPDATE job_types SET paused_until = 'infinity'")
+    assert str(db.rows("SELECT paused_until FROM job_types")[0][0]).startswith("2040-01-01 00:00:00")
+
+
+@pytest.mark.parametrize("column", ["run_at", "expires_at", "started_at", "finished_at"])
 def test_an_instant_that_is_none_is_refused(db: Database, column: str) -> None:
     for value in ("'infinity'", "'soon'", "'2026-01-01T00:00:00Z'", "'2026-13-45 00:00:00'"):
         if db.kind == "postgresql" and "T" in value:

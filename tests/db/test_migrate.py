@@ -8,7 +8,7 @@ from sqlalchemy import inspect
 
 from models import Base
 from processor.db import Database, migrate, schema
-from processor.errors import SchemaMissing, SchemaTooNew
+from processor.errors import SchemaMissing, SchemaTooNew, SchemaTooOld
 from tests.databases import Database as Given
 
 TELLS = {
@@ -94,6 +94,13 @@ def test_a_schema_from_the_future_is_refused(db: Given) -> None:
         schema.check(database)
 
 
+def test_a_schema_from_the_past_is_refused_with_the_command(db: Given, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schema, "REVISIONS", ("0001", "0002"))
+    with Database(db.url) as database, pytest.raises(SchemaTooOld, match=r"revision 0001.* needs 0002") as refused:
+        schema.check(database)
+    assert "Run `jobtable migrate`" in refused.value.remedy
+
+
 def test_tables_can_live_in_a_schema_of_their_own(postgresql: Any) -> None:
     given = postgresql.create_database()
     given.rows("CREATE SCHEMA queue")
@@ -105,3 +112,17 @@ def test_tables_can_live_in_a_schema_of_their_own(postgresql: Any) -> None:
         migrate.downgrade(database)
     assert given.rows("SELECT count(*) FROM jobs") == [(0,)]
     given.drop()
+
+
+def test_tables_can_live_in_another_database_of_the_same_server(mariadb: Any) -> None:
+    given, queue = mariadb.create_database(), mariadb.create_database()
+    given.rows("CREATE TABLE jobs (mine integer)")
+    with Database(given.url, schema=queue.name) as database:
+        migrate.upgrade(database)
+        schema.check(database)
+        assert queue.rows("SELECT count(*) FROM jobtable_version") == [(1,)]
+        assert queue.rows("SELECT count(*) FROM jobs") == [(0,)]
+        migrate.downgrade(database)
+    assert given.rows("SHOW TABLES") == [("jobs",)]
+    given.drop()
+    queue.drop()

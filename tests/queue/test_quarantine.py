@@ -5,7 +5,7 @@ import pytest
 from processor.errors import ValuesRefused
 from processor.lifecycle import Status
 from processor.outcome import Kind
-from processor.queue import upkeep
+from processor.queue import leases, upkeep
 from processor.queue.claim import Slots, Wanted, claim, set_aside
 from processor.queue.settle import settle
 from tests.queue.conftest import Queue, verdict_of
@@ -34,17 +34,17 @@ def both(type_: str, status: Status) -> bool:
     return True
 
 
-def insert_past_the_constraints(queue: Queue) -> None:
-    """A row whose attempt cannot be counted on."""
+def insert_past_the_constraints(queue: Queue, statement: str = WORN_OUT) -> None:
+    """A row that this version would refuse; unless told, one whose attempt cannot be counted on."""
     if queue.kind == "postgresql":
         queue.rows("ALTER TABLE jobs DROP CONSTRAINT jobs_attempt_is_0_to_32767")
-        queue.rows(WORN_OUT)
+        queue.rows(statement)
     elif queue.kind == "mariadb":
-        queue.rows(f"SET STATEMENT check_constraint_checks = 0 FOR {WORN_OUT}")
+        queue.rows(f"SET STATEMENT check_constraint_checks = 0 FOR {statement}")
     else:
         connection = queue.given.server.connect(queue.given.name)
         connection.execute("PRAGMA ignore_check_constraints = ON")
-        connection.execute(WORN_OUT)
+        connection.execute(statement)
         connection.commit()
         connection.close()
 
@@ -67,6 +67,20 @@ def test_a_row_that_breaks_the_claim_fails_alone_as_malformed(queue: Queue) -> N
     assert queue.rows("SELECT job_id, status, reason FROM notifications") == [(1, "failed", "malformed")]
     assert queue.rows("SELECT status, attempt FROM jobs WHERE id > 1") == [("pending", 0)] * 2  # tried, and taken back
     assert ids(queue) == [2, 3]
+
+
+def test_bytes_where_text_belongs_are_read_as_text(queue: Queue) -> None:
+    if queue.kind != "sqlite":
+        return  # the others have no bytes in a column of text
+    insert_past_the_constraints(
+        queue, "INSERT INTO jobs (type, owner, key, subject) VALUES ('a', x'ff61', x'62', x'c3a4')"
+    )
+    [job] = queue.claim("p1")
+    assert (job.owner, job.key, job.subject) == ("\ufffda", "b", "ä")
+    queue.rows("UPDATE processors SET status = 'dead'")
+    [orphan] = leases.orphans(queue.database)
+    assert (orphan.owner, orphan.subject) == ("\ufffda", "ä")
+    assert settle(queue.database, [verdict_of(job, Kind.RETURNED, result="1")]).accepted
 
 
 def test_a_row_that_nobody_may_change_is_passed_over(queue: Queue) -> None:
