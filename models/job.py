@@ -64,6 +64,9 @@ class Job(Base):
         CheckConstraint(f"status IN {STATUSES}", name="jobs_status_is_known"),
         CheckConstraint("type <> ''", name="jobs_type_is_not_empty"),
         CheckConstraint(
+            "char_length(type) = char_length(rtrim(type))", name="jobs_type_has_no_space_at_its_end"
+        ).ddl_if(dialect=WITHOUT_PARTIAL_INDEXES),  # type: ignore[arg-type]  # there it compares equal without
+        CheckConstraint(
             f"priority BETWEEN -{PRIORITY_LIMIT} AND {PRIORITY_LIMIT}", name="jobs_priority_is_within_32767"
         ),
         CheckConstraint("max_attempts BETWEEN 1 AND 32767", name="jobs_max_attempts_is_1_to_32767"),

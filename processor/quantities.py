@@ -96,6 +96,11 @@ Size = Annotated[
     Field(ge=1, le=2**50),
     BeforeValidator(quantity(_BYTES, 'whole bytes (1048576) or a text such as "64MiB" or "1GB"')),
 ]
+Portion = Annotated[
+    int,
+    Field(ge=1, le=16 * 1024**2),  # three times that, escaped, fits a frame between processes
+    BeforeValidator(quantity(_BYTES, 'whole bytes (1048576) or a text such as "64MiB" or "1GB"')),
+]
 Count = Annotated[int, Field(ge=1, le=100_000), BeforeValidator(_number)]
 Ratio = Annotated[float, Field(allow_inf_nan=False), BeforeValidator(_number)]
 Names = Annotated[tuple[str, ...], BeforeValidator(listed)]

@@ -29,6 +29,7 @@ from processor.quantities import (
     File,
     Files,
     Names,
+    Portion,
     Positive,
     Ratio,
     Seconds,
@@ -105,9 +106,9 @@ class Processor(Section):
     workdir: File | None = None
     workdir_limit_bytes: Size = 1024**3
     memory_limit_bytes: Size | None = None
-    max_payload_bytes: Size = 1024**2
+    max_payload_bytes: Portion = 1024**2
     max_output_bytes: Size = 1024**2
-    max_result_bytes: Size = 1024**2
+    max_result_bytes: Portion = 1024**2
     run_dir: File | None = None
     modules: Names = ()
     interpreter: File | None = None
@@ -206,7 +207,7 @@ class Type(Section):
     memory_limit_bytes: Size | None = None
     workdir_limit_bytes: Size | None = None
     max_output_bytes: Size | None = None
-    max_result_bytes: Size | None = None
+    max_result_bytes: Portion | None = None
     secret: SecretStr | None = None
     secret_file: File | None = None
     headers: Table = Field(default={}, repr=False)

@@ -294,7 +294,7 @@ def test_a_duration_may_have_a_unit(here: Path, text: str, seconds: float) -> No
 
 @pytest.mark.parametrize(("text", "size"), [("5", 5), ("64MiB", 64 * 2**20), ("1gb", 10**9), ("2 KiB", 2048)])
 def test_a_size_may_have_a_unit(here: Path, text: str, size: int) -> None:
-    assert load(JOBTABLE_PROCESSOR__MAX_RESULT_BYTES=text).processor.max_result_bytes == size
+    assert load(JOBTABLE_PROCESSOR__MAX_OUTPUT_BYTES=text).processor.max_output_bytes == size
 
 
 def test_paths_in_the_file_are_read_against_its_folder(file: Path) -> None:

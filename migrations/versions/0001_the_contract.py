@@ -114,6 +114,9 @@ def upgrade() -> None:
             name="jobs_status_is_known",
         ),
         sa.CheckConstraint("type <> ''", name="jobs_type_is_not_empty"),
+        sa.CheckConstraint(
+            "char_length(type) = char_length(rtrim(type))", name="jobs_type_has_no_space_at_its_end"
+        ).ddl_if(dialect=("mysql", "mariadb")),
         sa.CheckConstraint("priority BETWEEN -32767 AND 32767", name="jobs_priority_is_within_32767"),
         sa.CheckConstraint("max_attempts BETWEEN 1 AND 32767", name="jobs_max_attempts_is_1_to_32767"),
         sa.CheckConstraint(

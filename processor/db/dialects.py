@@ -41,6 +41,10 @@ IDLE_TRANSACTION = 10
 """Seconds after which the server ends an idle transaction of ours: its process was stopped with rows locked."""
 _MIGRATION_LOCK = 5_628_325_442_000_001
 """One number (and MariaDB lock name) that every process which migrates waits for."""
+LOCK_WAIT = 5
+"""Seconds that a statement of ours waits for a lock before it is taken back and tried again: a heartbeat that waits for
+somebody's ALTER TABLE would cost the lease, and with it all that runs."""
+MIGRATION_TURN = 20
 MIGRATION_WAIT = 600
 """Seconds after which MariaDB gives up waiting for that lock."""
 
@@ -184,7 +188,7 @@ class PostgreSQL(Dialect):
             "keepalives_interval": 10,
             "keepalives_count": 3,
             "tcp_user_timeout": 20_000,
-            "options": f"-c idle_in_transaction_session_timeout={IDLE_TRANSACTION * 1000}",
+            "options": f"-c idle_in_transaction_session_timeout={IDLE_TRANSACTION * 1000} -c lock_timeout={LOCK_WAIT}s",
         }
 
     def without_refused(self, error: Exception, arguments: dict[str, Any]) -> dict[str, Any] | None:
@@ -202,6 +206,7 @@ class PostgreSQL(Dialect):
         return engine.execution_options(isolation_level="AUTOCOMMIT")  # saves BEGIN and COMMIT: half of the time
 
     def lock_migrations(self, connection: Any) -> None:
+        connection.execute(text("SET LOCAL lock_timeout = 0"))  # migrating takes as long as it takes
         connection.execute(select(func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
 
     def after(self, seconds: Any) -> ColumnElement[Any]:
@@ -256,8 +261,10 @@ class MariaDB(Dialect):
         return {"isolation_level": "READ COMMITTED"}  # REPEATABLE READ locks gaps: 43 deadlocks in 8 s against 0
 
     def lock_migrations(self, connection: Any) -> None:
+        connection.execute(text(f"SET lock_wait_timeout = {MIGRATION_WAIT}"))
         name = str(_MIGRATION_LOCK)
-        if connection.execute(select(func.get_lock(name, MIGRATION_WAIT))).scalar() != 1:
+        turns = range(0, MIGRATION_WAIT, MIGRATION_TURN)  # each shorter than the driver waits for an answer
+        if not any(connection.execute(select(func.get_lock(name, MIGRATION_TURN))).scalar() for _ in turns):
             raise Refused(
                 f"Another process has been migrating this server for {MIGRATION_WAIT} s. Nothing was changed.",
                 "See what it does (SHOW PROCESSLIST), then run `jobtable migrate` again.",
@@ -265,10 +272,13 @@ class MariaDB(Dialect):
 
     def unlock_migrations(self, connection: Any) -> None:
         connection.execute(select(func.release_lock(str(_MIGRATION_LOCK))))
+        connection.execute(text(f"SET lock_wait_timeout = {LOCK_WAIT}"))
 
     def prepare(self, connection: Any) -> None:
         with connection.cursor() as cursor:
-            cursor.execute("SET time_zone = '+00:00', innodb_lock_wait_timeout = 5")
+            cursor.execute(
+                f"SET time_zone = '+00:00', innodb_lock_wait_timeout = {LOCK_WAIT}, lock_wait_timeout = {LOCK_WAIT}"
+            )
             cursor.execute("SHOW VARIABLES LIKE 'idle_transaction_timeout'")
             if cursor.fetchone():  # MariaDB has it, MySQL has not
                 cursor.execute(f"SET idle_transaction_timeout = {IDLE_TRANSACTION}")

@@ -47,16 +47,21 @@ def settle(database: Database, batch: Sequence[Settlement]) -> Settled:
 def _settle_unstorable(database: Database, settlement: Settlement, refusal: ValuesRefused) -> Settled:
     if settlement.verdict.reason is Reason.UNSTORABLE:
         return Settled(held=(settlement,))  # by a trigger of the user's own, say: tried again until it may be
+    settled = settle(database, [unstorable(settlement, refusal.message)])
+    return settled + Settled(unstorable=((settlement, refusal.message),))
+
+
+def unstorable(settlement: Settlement, why: str) -> Settlement:
+    """Give what is written instead of a verdict that the database will not store."""
     outcome = Outcome(
         Kind.PROTOCOL,
         error_type="ResultNotStorable",
-        error_message=f"The database cannot store what this attempt returned or said: {refusal.message}",
+        error_message=f"The database cannot store what this attempt returned or said: {why}",
         seconds=settlement.verdict.outcome.seconds,
     )
     notify = settlement.verdict.notify_failure
     verdict = Verdict(Status.FAILED, Reason.UNSTORABLE, outcome, failed=True, notify=notify)
-    settled = settle(database, [replace(settlement, verdict=verdict)])
-    return settled + Settled(unstorable=((settlement, refusal.message),))
+    return replace(settlement, verdict=verdict)
 
 
 def _write(connection: Connection, dialect: Dialect, batch: Sequence[Settlement]) -> Settled:

@@ -64,6 +64,7 @@ class Heartbeat(threading.Thread):
         self._ending = threading.Event()
         self.fenced = threading.Event()
         self.audit: leases.Audit | None = None
+        self.beaten_at = registered_at
         self._good_until = registered_at + self._usable
         self.renew(self.remaining)
 
@@ -90,6 +91,7 @@ class Heartbeat(threading.Thread):
         if sent_at >= self._good_until or not leases.beat(self._database, self._processor_id, self._lease):
             self._end_incarnation()
             return
+        self.beaten_at = sent_at
         self._good_until = sent_at + self._usable
         self.renew(self.remaining)
         self._happenings.emit(HeartbeatSent(time.monotonic() - sent_at))

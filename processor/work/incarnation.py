@@ -48,6 +48,11 @@ class Incarnation:
         """Tell whether others may have taken what this incarnation ran; a beat that hangs does not hide it."""
         return self._heartbeat is not None and not (self._heartbeat.is_alive() and self._heartbeat.remaining > 0)
 
+    @property
+    def beaten_at(self) -> float:
+        """When the latest heartbeat that reached the database was sent, by the monotonic clock."""
+        return self._heartbeat.beaten_at if self._heartbeat is not None else 0.0
+
     def register(
         self,
         settings: Settings,

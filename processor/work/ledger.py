@@ -102,6 +102,10 @@ class Ledger:
         for index, settlement in enumerate(doubted):
             self.outbox[index] = settlement
 
+    def replace_first(self, settlement: Settlement) -> None:
+        """Put another verdict in the place of the oldest."""
+        self.outbox[0] = settlement
+
     def written(self, batch: Iterable[Settlement], held: Iterable[Settlement]) -> None:
         """Drop a batch that was answered; what others hold locked is kept for another time."""
         for _ in batch:

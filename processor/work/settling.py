@@ -8,9 +8,10 @@ from collections.abc import Iterator
 
 from processor import happenings as h
 from processor.errors import DatabaseError, ValuesRefused
+from processor.lifecycle import Reason
 from processor.queue import events
 from processor.queue.events import Told
-from processor.queue.settle import settle
+from processor.queue.settle import settle, unstorable
 from processor.queue.settlement import Settled, Settlement
 from processor.work.ledger import Run
 from processor.work.rhythm import Rhythm
@@ -24,6 +25,8 @@ TELL_PAUSE = 0.25
 """Seconds between two writes of one job's events: four a second is live to a reader and nothing to the database."""
 
 
+HOPELESS = 3
+"""Failures in a row, after the first, from which on a verdict may be the reason itself."""
 HELD_PAUSE = 0.5
 """Seconds until a row that somebody else had locked is tried again."""
 
@@ -32,6 +35,8 @@ class Settling:
     def __init__(self, state: State) -> None:
         self._state = state
         self._held = Rhythm(HELD_PAUSE)
+        self._failures = 0
+        self._beaten_at_first = 0.0
 
     def step(self) -> None:
         state = self._state
@@ -44,7 +49,7 @@ class Settling:
             state.ledger.try_again()
         if state.ledger.outbox:
             with state.patience.step():
-                self._write(state.ledger.next_batch(BATCH, BATCH_BYTES))
+                self._write(state.ledger.next_batch(max(1, BATCH >> self._failures), BATCH_BYTES))
 
     def _tell(self) -> None:
         """Write what jobs told: before their verdicts, because the fence lets only running jobs speak."""
@@ -75,14 +80,32 @@ class Settling:
         before = time.monotonic()
         try:
             settled = settle(self._state.database, batch)
-        except DatabaseError:
+        except DatabaseError as error:
             self._state.ledger.doubt(batch)
+            self._suspect(batch, error)
             raise
+        self._failures = 0
         self._state.ledger.written(batch, settled.held)
         if settled.held:
             self._held.rest()
         self._report(settled)
         self._state.happenings.emit(h.SettleFinished(len(batch), time.monotonic() - before))
+
+    def _suspect(self, batch: list[Settlement], error: DatabaseError) -> None:
+        """Ask whether it is the batch: a server hangs up at what is too large for it, and looks like one that is away.
+
+        Each failure halves the next batch. One verdict alone that fails again and again, while the heartbeat reaches
+        the database, is replaced by one that says so.
+        """
+        self._failures += 1
+        if self._failures == 1:
+            self._beaten_at_first = self._state.life.beaten_at
+        beaten = self._state.life.beaten_at > self._beaten_at_first
+        alone = len(batch) == 1 and batch[0].verdict.reason is not Reason.UNSTORABLE
+        if alone and beaten and self._failures > HOPELESS:
+            self._state.ledger.replace_first(unstorable(batch[0], error.message))
+            self._state.happenings.emit(h.OutcomeUnstorable(batch[0].job_id, batch[0].type, error.message))
+            self._failures = 1
 
     def _report(self, settled: Settled) -> None:
         emit = self._state.happenings.emit

@@ -136,3 +136,10 @@ def test_every_column_is_explained_in_databases_that_can(db: Database) -> None:
     }
     if db.kind in tells:
         assert db.rows(tells[db.kind]) == [(0,)]
+
+
+@pytest.mark.parametrize("db", ["mariadb"], indirect=True)
+def test_a_type_with_a_space_at_its_end_is_refused_where_it_would_be_taken_for_another(db: Database) -> None:
+    with pytest.raises(Exception, match="jobs_type_has_no_space_at_its_end"):
+        db.rows("INSERT INTO jobs (type) VALUES ('mail ')")
+    db.rows("INSERT INTO jobs (type) VALUES ('my mail')")

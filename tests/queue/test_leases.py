@@ -1,3 +1,6 @@
+import pytest
+
+from processor.errors import ValuesRefused
 from processor.outcome import Kind
 from processor.queue import leases
 from processor.queue.leases import Observer, Peer
@@ -131,3 +134,22 @@ def test_only_cancels_of_my_running_jobs_are_mine(queue: Queue) -> None:
     queue.claim("p2")
     queue.rows("UPDATE jobs SET cancel_requested = true WHERE id <> 2")
     assert leases.cancelled(queue.database, "p1") == [(mine.id, mine.claim_no)]
+
+
+def test_a_registration_whose_answer_was_lost_may_be_sent_again(queue: Queue) -> None:
+    queue.register("again", lease=1.0)
+    queue.register("again", lease=60.0)
+    assert queue.rows("SELECT count(*), max(beat_no) FROM processors WHERE id = 'again'") == [(1, 2)]
+    queue.rows("UPDATE processors SET status = 'dead' WHERE id = 'again'")
+    with pytest.raises(ValuesRefused):
+        queue.register("again")
+
+
+def test_types_of_the_living_and_of_the_lately_dead_are_spoken_for(queue: Queue) -> None:
+    for processor, types in (("alive", '["a"]'), ("lately", '["b"]'), ("long ago", '["c"]')):
+        registration = leases.Registration(processor, "test", "here", 1, "0", types, 3, None)
+        leases.register(queue.database, registration, 60.0)
+    for processor in ("lately", "long ago"):
+        leases.leave(queue.database, processor)
+    queue.rows("UPDATE processors SET ended_at = '2020-01-01 00:00:00' WHERE id = 'long ago'")
+    assert leases.spoken_for(queue.database, 60.0) == {"a", "b"}

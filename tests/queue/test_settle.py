@@ -205,7 +205,9 @@ def test_enqueued_jobs_carry_every_column_a_producer_has(queue: Queue) -> None:
 @pytest.mark.parametrize(
     "wish",
     [{}, {"type": ""}, {"type": "b", "status": "running"}, {"type": "b", "priority": "high"}, {"type": "x" * 201}]
-    + [{"type": "b", "run_at": when} for when in ("soon", "2030-01-31T08:00:00", 7)],
+    + [{"type": "b", "run_at": when} for when in ("soon", "2030-01-31T08:00:00", 7, "0001-01-01T00:00:00+14:00")]
+    + [{"type": "b", "expires_at": "9999-12-31T23:59:59-12:00"}, {"type": "b", "timeout_seconds": float("inf")}]
+    + [{"type": "b", "payload": [float("nan")]}],
 )
 def test_what_cannot_be_a_job_is_refused_before_it_reaches_the_database(wish: dict[str, object]) -> None:
     with pytest.raises(Refused, match="cannot be enqueued"):

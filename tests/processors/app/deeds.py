@@ -102,6 +102,10 @@ def flood(job):
         os.write(1, block)
 
 
+def large(job):
+    return "x" * job.payload["letters"]
+
+
 def environment(job):
     return dict(os.environ)
 
