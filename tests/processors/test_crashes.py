@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.processors.running import Processor, Site, eventually, is_alive
+from tests.databases.machine import free_port
+from tests.processors.running import Processor, Site, eventually, is_alive, scrape
 
 POINTS = [
     "processor.work.claiming:claim:before",
@@ -140,6 +141,31 @@ def test_a_daemon_stopped_past_its_lease_cannot_complete_the_job(site: Site, tmp
     assert job["attempt"] == 2
     assert job["processor_id"] == rival.await_event("processor_started")["processor"]
     assert site.db.rows("SELECT count(*) FROM notifications") == [(1,)]
+
+
+def test_a_result_that_comes_after_the_lease_is_refused_and_counted(site: Site, tmp_path: Path) -> None:
+    """The handler returns while its daemon is stopped; meanwhile a rival runs the second attempt."""
+    go, listen = tmp_path / "go", f"127.0.0.1:{free_port()}"
+    site.write(listen=listen)
+    site.insert("until", {"max_attempts": 2}, until=str(go))
+    sleeper = site.start("--name", "sleeper")
+    eventually(site.starts, "the handler has started")
+    [worker] = site.handler_pids()
+    stop(site, sleeper)
+    go.touch()
+    eventually(lambda: not is_alive(worker), "the handler has returned")
+    go.unlink()
+    site.write()
+    rival = site.start("--name", "rival")
+    rival.await_event("processor_declared_dead", proof="lease")
+    eventually(lambda: len(site.starts()) == 2, "the rival runs the second attempt")
+    sleeper.signal(signal.SIGCONT)
+    sleeper.await_event("stale_outcome_refused", job=1, attempt=1, outcome="returned")
+    job = site.job()
+    assert (job["status"], job["attempt"]) == ("running", 2)
+    assert job["processor_id"] == rival.await_event("processor_started")["processor"]
+    eventually(lambda: scrape(listen)['jobtable_stale_outcomes_total{type="until"}'] == 1, "it is counted")
+    assert site.db.rows("SELECT count(*) FROM notifications") == [(0,)]
 
 
 def test_an_incarnation_that_was_fenced_does_not_seem_alive(site: Site, tmp_path: Path) -> None:
