@@ -114,3 +114,32 @@ def spawn_more(job):
 async def slow_async(job):
     note(job)
     await asyncio.sleep(3600)
+
+
+def no_json(job):
+    note(job)
+    return object()
+
+
+def positional(job, chapter, /):
+    note(job)
+
+
+def close_everything(job):
+    note(job)
+    os.closerange(0, 1000)
+    time.sleep(300)
+
+
+def hoard(job):
+    note(job)
+    hoarded = []
+    while True:
+        hoarded.append(bytearray(10_000_000))
+
+
+def leave_a_child(job):
+    note(job)
+    if os.fork() == 0:
+        os.execvp("sleep", ["sleep", "300"])
+    return "the child is still there"
