@@ -143,3 +143,21 @@ def leave_a_child(job):
     if os.fork() == 0:
         os.execvp("sleep", ["sleep", "300"])
     return "the child is still there"
+
+
+def chatter(job):
+    """Say something every 10 ms for 1.5 s."""
+    end = time.monotonic() + 1.5
+    while time.monotonic() < end:
+        job.log("still here")
+        time.sleep(0.01)
+
+
+def span(job):
+    """Write down when this run began and ended, on the clock that all processes share."""
+    began = time.monotonic()
+    time.sleep(0.15)
+    line = f"{began} {time.monotonic()}\n".encode()
+    descriptor = os.open(job.payload["spans"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(descriptor, line)
+    os.close(descriptor)
