@@ -1,7 +1,7 @@
-"""The command, dying by SIGKILL at one exact point: `python -m tests.processors.crashing MODULE:NAME:before|after …`.
+"""The command, hit at one exact point: `python -m tests.processors.crashing MODULE:NAME:before|after|lost …`.
 
-The named function is replaced where its caller finds it. `before` dies without calling it; `after` lets it finish,
-with its commit, and dies before the caller sees the answer.
+The named function is replaced where its caller finds it. `before` dies by SIGKILL without calling it; `after` lets it
+finish, with its commit, and dies before the caller sees the answer. `lost` lives: once, the answer is lost on its way.
 """
 
 import importlib
@@ -9,6 +9,11 @@ import os
 import signal
 import sys
 from typing import Any
+
+from processor.errors import DatabaseUnreachable
+
+IDLE = ("claim", "park", "promote", "cancel_asked", "declare_dead")
+"""They often find nothing to do; the point is reached when they did something."""
 
 
 def die(*arguments: Any, **named: Any) -> None:
@@ -24,11 +29,15 @@ def arm(point: str) -> None:
     original = getattr(owner, name)
 
     def crash(*arguments: Any, **named: Any) -> Any:
+        if when == "before":
+            return die()
+        answer = original(*arguments, **named)
+        if name in IDLE and not answer:
+            return answer
         if when == "after":
-            answer = original(*arguments, **named)
-            if name == "claim" and not answer:
-                return answer  # nothing was due yet
-        return die()
+            return die()
+        setattr(owner, name, original)
+        raise DatabaseUnreachable("of this test", "the answer was lost on its way")
 
     setattr(owner, name, crash)
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -232,6 +233,18 @@ class Processor:
         self._reader.join(5)
         if self._process.stderr is not None:
             self._process.stderr.close()
+
+
+def scrape(listen: str) -> dict[str, float]:
+    """Read the metrics of a processor as its scraper does: each series, with its labels, and its value."""
+    with urllib.request.urlopen(f"http://{listen}/metrics", timeout=PATIENCE) as answer:
+        lines = answer.read().decode().splitlines()
+    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[:1] != "#")}
+
+
+def resident(pid: int) -> int:
+    """Bytes of a process that are in memory now."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _hashable(value: Any) -> bool:

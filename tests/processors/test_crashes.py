@@ -6,10 +6,12 @@ import sqlite3
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.processors.running import Processor, Site, eventually, is_alive
+from tests.databases.machine import free_port
+from tests.processors.running import Processor, Site, eventually, is_alive, scrape
 
 POINTS = [
     "processor.work.claiming:claim:before",
@@ -25,7 +27,24 @@ POINTS = [
     "processor.queue.leases:beat:after",
     "processor.queue.leases:leave:before",
     "processor.queue.leases:leave:after",
+    "processor.queue.upkeep:park:before",
+    "processor.queue.upkeep:park:after",
+    "processor.queue.upkeep:promote:after",
+    "processor.queue.upkeep:cancel_asked:after",
 ]
+RESCUE_POINTS = [
+    "processor.queue.leases:declare_dead:before",
+    "processor.queue.leases:declare_dead:after",
+    "processor.work.rescue:settle:before",
+    "processor.work.rescue:settle:after",
+]
+LONG_AGO, FAR_AHEAD = "2001-01-01 00:00:00", "2100-01-01 00:00:00"
+FOR_UPKEEP: dict[str, dict[str, Any]] = {
+    "park": {"run_at": FAR_AHEAD},
+    "promote": {"run_at": LONG_AGO, "status": "scheduled"},
+    "cancel_asked": {"cancel_requested": True},
+}
+"""Rows with which these have something to do."""
 COMMITTED = ("leases:leave:before", "leases:leave:after")
 """Points at which every job's end is already in the database."""
 
@@ -45,7 +64,10 @@ def test_a_daemon_killed_at_any_point_loses_nothing_and_doubles_nothing(site: Si
     site.insert("talkative")
     if "beat" in point:
         site.insert("until", until=str(site.folder / "never"))
+    if "upkeep" in point:
+        site.insert("quick", FOR_UPKEEP[point.split(":")[1]])
     crash(site, point)
+    site.db.rows(f"UPDATE jobs SET run_at = '{LONG_AGO}' WHERE run_at = '{FAR_AHEAD}'")
     (site.folder / "never").touch()
     jobs = {job: [attempt for one, attempt in site.starts() if one == job] for job in (1, 2)}
     assert len(jobs[2]) <= 1
@@ -61,6 +83,41 @@ def test_a_daemon_killed_at_any_point_loses_nothing_and_doubles_nothing(site: Si
     told = site.db.rows("SELECT job_id, count(*) FROM notifications GROUP BY job_id ORDER BY job_id")
     assert [count for _, count in told] == [1] * len(told)
     assert len(told) == site.db.rows("SELECT count(*) FROM jobs")[0][0]
+
+
+@pytest.mark.parametrize("point", RESCUE_POINTS)
+def test_a_rescue_that_is_killed_half_way_is_finished_by_the_next(site: Site, point: str) -> None:
+    never = site.folder / "never"
+    site.insert("until", until=str(never))
+    site.insert("until", {"max_attempts": 2}, until=str(never))
+    first = site.start()
+    eventually(lambda: len(site.starts()) == 2, "both handlers have started")
+    family = [*first.children(), *site.handler_pids()]
+    first.kill()
+    eventually(lambda: not any(is_alive(pid) for pid in family), "nothing of the first is left")
+    crash(site, point)
+
+    never.touch()
+    site.drain()
+    eventually(lambda: _all_final(site) or site.drain(), "every job has ended")
+    assert (site.job(1)["status"], site.job(1)["reason"], site.job(1)["attempt"]) == ("failed", "lost", 1)
+    assert (site.job(2)["status"], site.job(2)["attempt"]) == ("completed", 2)
+    assert sorted(site.starts()) == [(1, 1), (2, 1), (2, 2)]
+    assert site.db.rows("SELECT job_id, count(*) FROM notifications GROUP BY job_id ORDER BY job_id") == [
+        (1, 1),
+        (2, 1),
+    ]
+
+
+def test_a_claim_whose_answer_is_lost_is_given_back_and_run(site: Site) -> None:
+    """The claim was committed and its daemon lives: nothing was started, so the attempt does not count."""
+    site.insert("quick")
+    processor = site.start(program=["-m", "tests.processors.crashing", "processor.work.claiming:claim:lost"])
+    processor.await_event("database_lost")
+    assert processor.await_event("claims_released")["cause"] == "abandoned"
+    assert site.await_status("completed")["attempt"] == 1
+    assert site.starts() == [(1, 1)]
+    assert not processor.events("processor_fenced")
 
 
 def _all_final(site: Site) -> bool:
@@ -140,6 +197,31 @@ def test_a_daemon_stopped_past_its_lease_cannot_complete_the_job(site: Site, tmp
     assert job["attempt"] == 2
     assert job["processor_id"] == rival.await_event("processor_started")["processor"]
     assert site.db.rows("SELECT count(*) FROM notifications") == [(1,)]
+
+
+def test_a_result_that_comes_after_the_lease_is_refused_and_counted(site: Site, tmp_path: Path) -> None:
+    """The handler returns while its daemon is stopped; meanwhile a rival runs the second attempt."""
+    go, listen = tmp_path / "go", f"127.0.0.1:{free_port()}"
+    site.write(listen=listen)
+    site.insert("until", {"max_attempts": 2}, until=str(go))
+    sleeper = site.start("--name", "sleeper")
+    eventually(site.starts, "the handler has started")
+    [worker] = site.handler_pids()
+    stop(site, sleeper)
+    go.touch()
+    eventually(lambda: not is_alive(worker), "the handler has returned")
+    go.unlink()
+    site.write()
+    rival = site.start("--name", "rival")
+    rival.await_event("processor_declared_dead", proof="lease")
+    eventually(lambda: len(site.starts()) == 2, "the rival runs the second attempt")
+    sleeper.signal(signal.SIGCONT)
+    sleeper.await_event("stale_outcome_refused", job=1, attempt=1, outcome="returned")
+    job = site.job()
+    assert (job["status"], job["attempt"]) == ("running", 2)
+    assert job["processor_id"] == rival.await_event("processor_started")["processor"]
+    eventually(lambda: scrape(listen)['jobtable_stale_outcomes_total{type="until"}'] == 1, "it is counted")
+    assert site.db.rows("SELECT count(*) FROM notifications") == [(0,)]
 
 
 def test_an_incarnation_that_was_fenced_does_not_seem_alive(site: Site, tmp_path: Path) -> None:

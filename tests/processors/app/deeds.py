@@ -118,3 +118,59 @@ def spawn_more(job):
 async def slow_async(job):
     note(job)
     await asyncio.sleep(3600)
+
+
+def no_json(job):
+    note(job)
+    return object()
+
+
+def positional(job, chapter, /):
+    note(job)
+
+
+def close_everything(job):
+    note(job)
+    os.closerange(0, 1000)
+    time.sleep(300)
+
+
+def hoard(job):
+    note(job)
+    hoarded = []
+    while True:
+        hoarded.append(bytearray(10_000_000))
+
+
+def leave_a_child(job):
+    note(job)
+    if os.fork() == 0:
+        os.execvp("sleep", ["sleep", "300"])
+    return "the child is still there"
+
+
+def chatter(job):
+    """Say something every 10 ms for 1.5 s."""
+    end = time.monotonic() + 1.5
+    while time.monotonic() < end:
+        job.log("still here")
+        time.sleep(0.01)
+
+
+def span(job):
+    """Write down when this run began and ended, on the clock that all processes share."""
+    began = time.monotonic()
+    time.sleep(0.15)
+    line = f"{began} {time.monotonic()}\n".encode()
+    descriptor = os.open(job.payload["spans"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(descriptor, line)
+    os.close(descriptor)
+
+
+def burn(job):
+    """Take 0.2 s of a processor and hold 50 MB."""
+    held = b"x" * 50_000_000
+    until = time.process_time() + 0.2
+    while time.process_time() < until:
+        pass
+    return len(held)
