@@ -201,7 +201,7 @@ class Worker(Process):
 
     def _ending(self, run: Run, together: int) -> dict[str, Any]:
         """The outcome of a run that was inside when the worker ended, without a word about it."""
-        if not self.ready:
+        if not self.ready and not os.WIFSIGNALED(self.status):
             return {"outcome": "unusable", "message": self._start_problem(), "error_detail": self.stderr_tail()}
         ending = self._own_ending()
         if together == 1:

@@ -3,6 +3,7 @@
 import os
 import signal
 import sqlite3
+import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -174,6 +175,58 @@ def test_a_killed_supervisor_is_replaced_and_its_jobs_are_lost(site: Site, tmp_p
     (tmp_path / "go").touch()
     assert site.await_status("completed", 2)["attempt"] == 2
     assert processor.children() != [supervisor]
+
+
+def slow_python(site: Site) -> Path:
+    """An interpreter that begins when `go` appears, so that a worker can be met while it starts."""
+    slow = site.folder / "slow-python"
+    waiting = f"while [ ! -e {site.folder}/go ]; do sleep 0.02; done"
+    slow.write_text(f'#!/bin/sh\ncase "$*" in *--describe*) ;; *) {waiting};; esac\nexec {sys.executable} "$@"\n')
+    slow.chmod(0o755)
+    return slow
+
+
+def workers(processor: Processor) -> list[int]:
+    """What the supervisor has started."""
+    [supervisor] = processor.children()
+    return [int(pid) for pid in Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()]
+
+
+@pytest.mark.parametrize("victim", ["supervisor", "worker"])
+def test_a_kill_while_the_worker_starts_is_one_attempt(site: Site, victim: str) -> None:
+    site.write(types=f'[types.quick]\npython = "deeds:quick"\ninterpreter = "{slow_python(site)}"\nmax_attempts = 2')
+    site.insert("quick")
+    processor = site.start()
+    [worker] = eventually(lambda: workers(processor) if processor.children() else [], "a worker is starting")
+    os.kill(processor.children()[0] if victim == "supervisor" else worker, signal.SIGKILL)
+    (site.folder / "go").touch()
+    assert site.await_status("completed")["attempt"] == 2
+    [(reason,)] = site.db.rows("SELECT reason FROM job_errors")
+    assert reason == ("lost" if victim == "supervisor" else "exit")
+    assert site.starts() == [(1, 2)]
+
+
+def test_a_supervisor_killed_while_nothing_runs_costs_nothing(site: Site) -> None:
+    processor = site.start()
+    processor.await_event("processor_started")
+    [supervisor] = processor.children()
+    os.kill(supervisor, signal.SIGKILL)
+    processor.await_event("supervisor_lost", running=0)
+    site.insert("quick")
+    assert site.await_status("completed")["attempt"] == 1
+
+
+def test_a_worker_killed_between_two_jobs_costs_nothing(site: Site) -> None:
+    site.write(types='[types.quick]\npython = "deeds:quick"\njobs_per_worker = 5')
+    site.insert("quick")
+    processor = site.start()
+    site.await_status("completed")
+    [resting] = workers(processor)
+    assert site.handler_pids() == [resting]
+    os.kill(resting, signal.SIGKILL)
+    eventually(lambda: not is_alive(resting), "it is gone")
+    site.insert("quick")
+    assert site.await_status("completed", 2)["attempt"] == 1
 
 
 def test_a_daemon_stopped_past_its_lease_cannot_complete_the_job(site: Site, tmp_path: Path) -> None:

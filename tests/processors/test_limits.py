@@ -38,6 +38,22 @@ def test_five_gigabytes_of_output_leave_the_daemon_small_and_its_neighbours_quic
     assert site.db.rows("SELECT count(*) FROM job_events WHERE job_id = 1 AND level = 'warning'") == [(1,)]
 
 
+def test_a_flood_of_short_lines_is_cut_and_leaves_the_daemon_small(site: Site) -> None:
+    """With the default limits: a million lines of one letter are no million rows."""
+    site.write(types='[types.yes]\ncommand = ["/bin/sh", "-c", "yes | head -c 100000000"]')
+    processor = site.start()
+    processor.await_event("processor_started")
+    before = _resident(processor.pid)
+    site.insert("yes")
+    site.insert("quick")
+    site.await_status("completed", 2)
+    site.await_status("completed")
+    [(rows,)] = site.db.rows("SELECT count(*) FROM job_events WHERE job_id = 1")
+    assert 5_000 < rows < 11_000
+    assert _resident(processor.pid) - before < 60_000_000
+    assert site.db.rows("SELECT count(*) FROM job_events WHERE job_id = 1 AND level = 'warning'") == [(1,)]
+
+
 def _resident(pid: int) -> int:
     with open(f"/proc/{pid}/statm") as statm:
         return int(statm.read().split()[1]) * 4096
