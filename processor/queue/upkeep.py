@@ -5,7 +5,7 @@ with them parked 0.4 ms); `promote` brings back those that fell due; `cancel_ask
 asked to stop with a plain UPDATE. Each is a small batch that skips what others hold, so any processor can do any of it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from sqlalchemy import Connection, func, select, update
@@ -118,8 +118,8 @@ def cancel_waiting(
     return len(found)
 
 
-def count_due(database: Database, types: tuple[str, ...]) -> int:
+def count_due(database: Database, types: tuple[str, ...], without: Collection[int] = ()) -> int:
     """Count what a processor of these types could claim now, whoever holds it at the moment."""
-    wanted = (*is_due(), jobs.c.type.in_(types), ~is_paused(jobs.c.type))
+    wanted = (*is_due(), jobs.c.type.in_(types), ~is_paused(jobs.c.type), jobs.c.id.not_in(sorted(without)))
     with database.read() as connection:
         return connection.execute(select(func.count()).select_from(jobs).where(*wanted)).scalar_one()

@@ -23,8 +23,6 @@ very worst, and only where there are so many slots."""
 class Claiming:
     def __init__(self, state: State) -> None:
         self._state = state
-        self._misfits: set[int] = set()
-        """Rows that can neither be claimed nor be marked as failed."""
 
     def step(self) -> None:
         state, processor = self._state, self._state.settings.processor
@@ -50,7 +48,7 @@ class Claiming:
                 state.roster.wanted(),
                 room,
                 max_payload_bytes=state.settings.processor.max_payload_bytes,
-                without=self._misfits,
+                without=state.misfits,
             )
         except ValuesRefused as refusal:
             self._set_aside(room, refusal)
@@ -68,13 +66,13 @@ class Claiming:
     def _set_aside(self, room: Slots, refusal: ValuesRefused) -> None:
         """Get the row that broke the claim out of the way; the next turn claims its neighbours."""
         state, wanted = self._state, self._state.roster.wanted()
-        misfits = set_aside(state.database, state.life.id, wanted, room, state.roster.notifies, self._misfits)
+        misfits = set_aside(state.database, state.life.id, wanted, room, state.roster.notifies, state.misfits)
         if not misfits:
             raise refusal
         for misfit in misfits:
             state.happenings.emit(RowRefused(misfit.id, misfit.type, misfit.error, misfit.failed))
             if not misfit.failed:
-                self._misfits.add(misfit.id)
+                state.misfits.add(misfit.id)
 
     def _dispatch(self, job: ClaimedJob) -> None:
         state = self._state

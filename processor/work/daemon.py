@@ -178,7 +178,8 @@ class Daemon:
 
     def _nothing_is_due(self) -> bool:
         with self._state.patience.step():
-            return upkeep.count_due(self._state.database, tuple(self._state.roster.types)) == 0
+            state = self._state
+            return upkeep.count_due(state.database, tuple(state.roster.types), state.misfits) == 0
         return False
 
     def _leave(self) -> None:

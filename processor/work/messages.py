@@ -95,7 +95,7 @@ class Channel:
         self.sock = sock
         self.buffered = 0  # bytes that are encoded and not yet written
         self._decoder = Decoder(cap)
-        self._posted: list[Message] = []
+        self._posted: deque[Message] = deque()
         self._written: deque[memoryview] = deque()
 
     def fileno(self) -> int:
@@ -110,15 +110,19 @@ class Channel:
 
     def flush(self) -> bool:
         """Write what the socket takes; True when nothing is left. Raises OSError when the other side is gone."""
-        if self._posted:
-            frames = memoryview(encode(self._posted))
-            self._posted = []
+        posted = self._take_posted()
+        if posted:
+            frames = memoryview(encode(posted))
             self._written.append(frames)
             self.buffered += len(frames)
         while self._written:
             if not self._write(self._written[0]):
                 return False
         return True
+
+    def _take_posted(self) -> list[Message]:
+        """One by one, because handlers' threads post while we take."""
+        return [self._posted.popleft() for _ in range(len(self._posted))]
 
     def _write(self, frames: memoryview) -> bool:
         try:

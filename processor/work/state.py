@@ -34,6 +34,8 @@ class State:
     claim_no: int = 0
     newest_claim: int = 0
     abandoned: list[int] = field(default_factory=list)
+    misfits: set[int] = field(default_factory=set)
+    """Rows that can neither be claimed nor be marked as failed."""
     former: list[str] = field(default_factory=list)
     """Ids of earlier incarnations of this process whose rows do not say yet that they are over."""
     life: Incarnation = field(init=False)

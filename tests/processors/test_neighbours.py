@@ -8,6 +8,7 @@ import pytest
 
 from tests.databases.server import Borrowed
 from tests.processors.running import Site, eventually, is_alive
+from tests.queue.test_quarantine import REFUSES_ROW_1
 
 
 def set_in(site: Site, **values: object) -> None:
@@ -122,3 +123,15 @@ def test_a_result_at_which_the_server_hangs_up_fails_alone(site: Site) -> None:
         assert site.await_status("failed")["reason"] == "unstorable"
     finally:
         site.db.server.rows(f"SET GLOBAL max_allowed_packet = {before}")
+
+
+def test_a_row_that_nobody_may_change_delays_nobody_and_is_said_once(site: Site) -> None:
+    for _ in range(3):
+        site.insert("quick")
+    for statement in REFUSES_ROW_1[site.db.kind]:
+        site.db.rows(statement)
+    processor = site.start("--drain")
+    assert processor.wait() == 0
+    assert [row[0] for row in site.db.rows("SELECT status FROM jobs ORDER BY id")] == ["pending", *["completed"] * 2]
+    [line] = processor.events("row_refused")
+    assert (line["job"], line["failed"]) == (1, False) and "row 1 is mine" in line["error"]
