@@ -134,9 +134,9 @@ def wrong_libraries(sources: Mapping[str, str]) -> list[str]:
 
 
 def questions_for_the_database(sources: Mapping[str, str]) -> list[str]:
-    """Name every comparison with the name of a database; `processor/db/dialects.py` chooses by a table instead."""
+    """Name every comparison with the name of a database; `processor/db/dialects` chooses by a table instead."""
     return [
-        f"{path}:{node.lineno}: asks which database it is; that is an answer for processor/db/dialects.py"
+        f"{path}:{node.lineno}: asks which database it is; that is an answer for processor/db/dialects"
         for path, source in sources.items()
         for node in ast.walk(ast.parse(source))
         if path not in ASKS_FOR_THE_DATABASE and _asks(node)
