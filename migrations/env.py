@@ -26,7 +26,15 @@ def migrate_by_hand() -> None:
 
     settings = load().database
     with Database(settings.url, schema=settings.schema_name) as database:
-        database.write(lambda connection: migrate(connection, settings.schema_name))
+
+        def locked(connection: Connection) -> None:
+            database.dialect.lock_migrations(connection)
+            try:
+                migrate(connection, settings.schema_name)
+            finally:
+                database.dialect.unlock_migrations(connection)
+
+        database.write(locked)
 
 
 given = context.config.attributes.get("connection")

@@ -139,7 +139,7 @@ class Database:
 
     def _translate(self, error: DBAPIError) -> Exception:
         if self.dialect.refuses(error) or isinstance(error, DataError | IntegrityError):
-            return ValuesRefused(_first_line(error.orig))
+            return ValuesRefused(_first_line(error.orig), by_trigger=self.dialect.code(error) in self.dialect.trigger)
         code = self.dialect.code(error)
         if code in self.dialect.full:
             return DatabaseFull(self.address, _first_line(error.orig))
@@ -149,6 +149,11 @@ class Database:
                 "Check that its tables are those of `jobtable migrate` and that this user may use them.",
             )
         return DatabaseUnreachable(self.address, _first_line(error.orig))
+
+
+def hangs_up(error: DatabaseError) -> bool:
+    """Tell whether the connection was lost with the statement: the server is away, or cannot take what was sent."""
+    return bool(getattr(error.__cause__, "connection_invalidated", False))
 
 
 def _parse(url: str) -> URL:

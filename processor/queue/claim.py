@@ -39,6 +39,9 @@ from processor.queue.quarantine import Misfit, find_misfits
 from processor.queue.upkeep import Notifies
 from processor.queue.where import is_, is_due, is_paused
 
+HELD = 50
+"""Rows at the head of a type that others may hold locked, so that the claim went past them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -216,8 +219,8 @@ class _Bid:
 
     def heads(self, type_: str) -> Select[Any]:
         """Read which rows of a type a claim would take first, and nothing else of them."""
-        due = select(jobs.c.id).where(jobs.c.type == type_, *self._is_due())
-        return due.order_by(*_order(jobs)).limit(self.slots.jobs)
+        due = select(jobs.c.id).where(jobs.c.type == type_, *self._is_due(), ~is_paused(literal(type_)))
+        return due.order_by(*_order(jobs)).limit(self.slots.jobs + HELD)
 
     def try_one(self, connection: Connection, job_id: int) -> object:
         """Do to one row what a claim does, for somebody who takes it back."""

@@ -14,7 +14,7 @@ leaves running rows without a living processor, and the second step looks for ex
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -250,24 +250,29 @@ class Orphan:
     seconds: float
 
 
-def orphans(database: Database, limit: int = 500) -> list[Orphan]:
-    """Read running rows whose processor is dead, ended or unknown."""
+def orphans(database: Database, limit: int = 500, left_out: Collection[str] = ()) -> list[Orphan]:
+    """Read running rows whose processor is dead, ended or unknown, but for some types."""
     alive = exists(
         select(processors.c.id).where(processors.c.id == jobs.c.processor_id, processors.c.status.in_(ALIVE))
     )
+    lost = (is_(Status.RUNNING), ~alive, jobs.c.type.not_in(sorted(left_out)))
     columns = [jobs.c[name] for name in Orphan.__slots__ if name != "seconds"]
     with database.read() as connection:
         rows = connection.execute(
-            select(*columns, _ran_for(database)).where(is_(Status.RUNNING), ~alive).order_by(jobs.c.id).limit(limit)
+            select(*columns, _ran_for(database)).where(*lost).order_by(jobs.c.id).limit(limit)
         ).all()
     return [Orphan(**row._mapping) for row in rows]
 
 
-def spoken_for(database: Database, lease: float) -> set[str]:
-    """Read which types living processors can run, or such as ended less than a lease (seconds) ago and may be back."""
+def spoken_for(database: Database, processor_id: str, lease: float) -> set[str]:
+    """Read which types other living processors can run, or such as ended less than a lease ago and may be back."""
     recent = processors.c.ended_at > database.dialect.after(-lease)
     with database.read() as connection:
-        listed = connection.execute(select(processors.c.types).where(or_(processors.c.status.in_(ALIVE), recent)))
+        listed = connection.execute(
+            select(processors.c.types).where(
+                or_(processors.c.status.in_(ALIVE), recent), processors.c.id != processor_id
+            )
+        )
         return {name for types in listed.scalars() for name in json.loads(types)}
 
 

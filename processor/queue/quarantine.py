@@ -43,28 +43,35 @@ class _Undo(Exception):
 def find_misfits(
     database: Database, ids: Sequence[int], claim_one: Callable[[Connection, int], object], notifies: Notifies
 ) -> list[Misfit]:
-    """Try to claim each of these rows alone, without keeping it; fail those that the database refuses."""
+    """Try to claim each of these rows alone, without keeping it; fail those that the database refuses.
+
+    A trigger of the user's own may think better of it: what it refuses is not failed, only passed over. Where it
+    refuses every row, none is to blame.
+    """
 
     def mark(connection: Connection, job_id: int, error: str) -> None:
         _mark(connection, database.dialect, job_id, error, notifies)
 
+    refused = [(job_id, _refusal(database, partial(_try, job_id=job_id, claim_one=claim_one))) for job_id in ids]
+    found = [(job_id, refusal) for job_id, refusal in refused if refusal is not None]
+    if len(found) == len(ids) > 1 and all(refusal.by_trigger for _, refusal in found):
+        return []  # it is no row's fault: somebody lets nothing start just now
     misfits = []
-    for job_id in ids:
-        error = _refusal(database, partial(_try, job_id=job_id, claim_one=claim_one))
-        if error is not None:
-            failed = _refusal(database, partial(mark, job_id=job_id, error=error)) is None
-            misfits.append(Misfit(job_id, _type_of(database, job_id), error, failed))
+    for job_id, refusal in found:
+        error = refusal.message
+        failed = not refusal.by_trigger and _refusal(database, partial(mark, job_id=job_id, error=error)) is None
+        misfits.append(Misfit(job_id, _type_of(database, job_id), error, failed))
     return misfits
 
 
-def _refusal(database: Database, verb: Callable[[Connection], None]) -> str | None:
-    """Do something to a row; give the words by which the database refuses it, or None."""
+def _refusal(database: Database, verb: Callable[[Connection], None]) -> ValuesRefused | None:
+    """Do something to a row; give the database's refusal, or None."""
     try:
         database.write(verb)
     except _Undo:
         return None
     except ValuesRefused as refusal:
-        return refusal.message
+        return refusal
     return None
 
 

@@ -6,6 +6,7 @@ asked to stop with a plain UPDATE. Each is a small batch that skips what others 
 """
 
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, func, select, update
@@ -53,19 +54,28 @@ def _move(database: Database, which: tuple[Any, ...], values: dict[str, Any], li
 
 
 def _move_each(database: Database, which: tuple[Any, ...], values: dict[str, Any], limit: int) -> int:
-    """Move row by row past one that the database lets nobody change; raises its refusal when the others are moved."""
+    def move(connection: Connection, job_id: int) -> int:
+        held = select(jobs.c.id).where(jobs.c.id == job_id, *which).with_for_update(skip_locked=True)
+        if connection.execute(held).first() is None:
+            return 0
+        return connection.execute(update(jobs).where(jobs.c.id == job_id).values(values)).rowcount
+
+    return _one_by_one(database, which, limit, move)
+
+
+def _one_by_one(database: Database, which: tuple[Any, ...], limit: int, change: Callable[..., int]) -> int:
+    """Change row by row past one that the database lets nobody change; raises its refusal when the others are done."""
     with database.read() as connection:
         ids = connection.execute(select(jobs.c.id).where(*which).order_by(jobs.c.run_at).limit(limit)).scalars().all()
-    moved, refusal = 0, None
+    changed, refusal = 0, None
     for job_id in ids:
-        change = update(jobs).where(jobs.c.id == job_id, *which).values(values)
         try:
-            moved += database.write(lambda connection, change=change: connection.execute(change).rowcount)  # type: ignore[misc]
+            changed += database.write(partial(change, job_id=job_id))
         except ValuesRefused as error:
             refusal = error
     if refusal is not None:
         raise refusal
-    return moved
+    return changed
 
 
 def _any(database: Database, which: tuple[Any, ...]) -> bool:
@@ -87,7 +97,14 @@ def cancel_asked(database: Database, notifies: Notifies, limit: int = BATCH) -> 
     asked = (jobs.c.cancel_requested, is_not_started())
     if not _any(database, asked):
         return 0
-    return database.write(lambda connection: cancel_waiting(connection, database.dialect, asked, notifies, limit))
+
+    def cancel_one(connection: Connection, job_id: int) -> int:
+        return cancel_waiting(connection, database.dialect, (jobs.c.id == job_id, *asked), notifies, 1)
+
+    try:
+        return database.write(lambda connection: cancel_waiting(connection, database.dialect, asked, notifies, limit))
+    except ValuesRefused:
+        return _one_by_one(database, asked, limit, cancel_one)
 
 
 def cancel_waiting(

@@ -13,7 +13,7 @@ from processor.judge import Policy
 from processor.outcome import Kind, Outcome
 from processor.queue.claim import ClaimedJob, Slots, claim, set_aside
 from processor.work.roster import Runnable
-from processor.work.state import State
+from processor.work.state import MOST_MISFITS, State
 
 MOST_AT_ONCE = 500
 """Jobs of one claim, as many as one settle: their payloads are in memory together, at the default limit 500 MiB at the
@@ -48,9 +48,10 @@ class Claiming:
                 state.roster.wanted(),
                 room,
                 max_payload_bytes=state.settings.processor.max_payload_bytes,
-                without=state.misfits,
+                without=state.passed_over(),
             )
         except ValuesRefused as refusal:
+            state.abandoned.append(state.claim_no)  # mostly nothing of it happened; the heartbeat sees to the rest
             self._set_aside(room, refusal)
             return []
         except DatabaseError:
@@ -66,13 +67,13 @@ class Claiming:
     def _set_aside(self, room: Slots, refusal: ValuesRefused) -> None:
         """Get the row that broke the claim out of the way; the next turn claims its neighbours."""
         state, wanted = self._state, self._state.roster.wanted()
-        misfits = set_aside(state.database, state.life.id, wanted, room, state.roster.notifies, state.misfits)
-        if not misfits:
+        misfits = set_aside(state.database, state.life.id, wanted, room, state.roster.notifies, state.passed_over())
+        if not misfits or len(state.misfits) > MOST_MISFITS:
             raise refusal
         for misfit in misfits:
             state.happenings.emit(RowRefused(misfit.id, misfit.type, misfit.error, misfit.failed))
             if not misfit.failed:
-                state.misfits.add(misfit.id)
+                state.pass_over(misfit.id)
 
     def _dispatch(self, job: ClaimedJob) -> None:
         state = self._state

@@ -170,8 +170,8 @@ class Daemon:
         state = self._state
         if self._signals.stops >= LEAVE_AT_ONCE:
             return True
-        if state.ledger.used:
-            return False
+        if state.ledger.runs or state.ledger.outbox or (state.ledger.held and not self._stopping_all):
+            return False  # past its deadline, a stop does not wait for rows that others hold: they are rescued
         if state.draining:
             return True
         return self._drain_when_empty and not state.more_is_due and state.life.registered and self._nothing_is_due()
@@ -179,7 +179,7 @@ class Daemon:
     def _nothing_is_due(self) -> bool:
         with self._state.patience.step():
             state = self._state
-            return upkeep.count_due(state.database, tuple(state.roster.types), state.misfits) == 0
+            return upkeep.count_due(state.database, tuple(state.roster.types), state.passed_over()) == 0
         return False
 
     def _leave(self) -> None:

@@ -91,6 +91,8 @@ class Heartbeat(threading.Thread):
         if sent_at >= self._good_until or not leases.beat(self._database, self._processor_id, self._lease):
             self._end_incarnation()
             return
+        if self._ending.is_set():
+            return  # it took so long that a new life has begun: what the daemon holds now is not of this one
         self.beaten_at = sent_at
         self._good_until = sent_at + self._usable
         self.renew(self.remaining)

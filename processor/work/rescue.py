@@ -44,7 +44,7 @@ class Rescuer:
                 self._declare(peer, processor_id, "lock", proved=True)
         for peer in self._observer.silent(peers):
             self._declare(peer, processor_id, "lease", proved=False)
-        return self._rescue(roster)
+        return self._rescue(processor_id, roster)
 
     def _end_what_is_left(self) -> None:
         """Kill what daemon and supervisor left on this machine when both were killed, before it is tried again."""
@@ -57,23 +57,24 @@ class Rescuer:
                 remove_lock(peer.lock_file)
             self._happenings.emit(ProcessorDeclaredDead(peer.id, peer.name, proof))
 
-    def _rescue(self, roster: Roster) -> int:
+    def _rescue(self, processor_id: str, roster: Roster) -> int:
         """Settle in batches until none is left but those that somebody holds locked; they are found again later."""
-        count = 0
-        while found := leases.orphans(self._database):
-            ours = self._not_spoken_for(found, roster)
-            settled = len(settle_lost(self._database, self._happenings, roster, ours, _how(found[0]))) if ours else 0
+        count, left_out = 0, set[str]()
+        while found := leases.orphans(self._database, left_out=left_out):
+            others = self._spoken_for(found, processor_id, roster)
+            if others:
+                left_out |= others
+                continue
+            settled = len(settle_lost(self._database, self._happenings, roster, found, _how(found[0])))
             count += settled
             if settled < len(found):
                 break
         return count
 
-    def _not_spoken_for(self, found: list[Orphan], roster: Roster) -> list[Orphan]:
-        """Leave jobs of types we do not run to those who do: only they know how often one may be tried."""
-        if all(orphan.type in roster.types for orphan in found):
-            return found
-        others = leases.spoken_for(self._database, self._lease)
-        return [orphan for orphan in found if orphan.type in roster.types or orphan.type not in others]
+    def _spoken_for(self, found: list[Orphan], processor_id: str, roster: Roster) -> set[str]:
+        """Name the types that we do not run and others do: only they know how often one of them may be tried."""
+        strange = {orphan.type for orphan in found} - set(roster.types)
+        return strange & leases.spoken_for(self._database, processor_id, self._lease) if strange else strange
 
 
 def _how(orphan: Orphan) -> str:

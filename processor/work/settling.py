@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 
 from processor import happenings as h
+from processor.db.database import hangs_up
 from processor.errors import DatabaseError, ValuesRefused
 from processor.lifecycle import Reason
 from processor.queue import events
@@ -25,6 +26,8 @@ TELL_PAUSE = 0.25
 """Seconds between two writes of one job's events: four a second is live to a reader and nothing to the database."""
 
 
+SMALLEST_PORTION = 12
+"""Halvings after which a portion is not made smaller: 1 KiB, which is one job's."""
 HOPELESS = 3
 """Failures in a row, after the first, from which on a verdict may be the reason itself."""
 HELD_PAUSE = 0.5
@@ -36,14 +39,14 @@ class Settling:
         self._state = state
         self._held = Rhythm(HELD_PAUSE)
         self._failures = 0
+        self._untold = 0
         self._beaten_at_first = 0.0
 
     def step(self) -> None:
         state = self._state
         if state.patience.away:
             return
-        self._tell()
-        if state.patience.lost:
+        if not self._tell():
             return  # the last words of a job come before its verdict, or the fence refuses them
         if state.ledger.held and self._held.is_due():
             state.ledger.try_again()
@@ -51,16 +54,24 @@ class Settling:
             with state.patience.step():
                 self._write(state.ledger.next_batch(max(1, BATCH >> self._failures), BATCH_BYTES))
 
-    def _tell(self) -> None:
-        """Write what jobs told: before their verdicts, because the fence lets only running jobs speak."""
+    def _tell(self) -> bool:
+        """Write what jobs told: before their verdicts, because the fence lets only running jobs speak.
+
+        False where the database did not take it. What it hangs up at is sent in smaller portions the next time.
+        """
         ledger, instant = self._state.ledger, time.monotonic()
         ended: list[tuple[Told, Run | None]] = [(told, None) for told in ledger.unsaid]
         running = [(run.told(), run) for run in ledger.talkative(instant, TELL_PAUSE)]
-        for portion in _portions([*ended, *running]):
+        for portion in _portions([*ended, *running], BATCH_BYTES >> self._untold):
+            stored = False
             with self._state.patience.step():
                 self._store(portion, instant)
-            if self._state.patience.lost:
-                return
+                stored = True
+            if not stored:
+                self._untold = min(self._untold + 1, SMALLEST_PORTION)
+                return False
+        self._untold = 0
+        return True
 
     def _store(self, portion: list[tuple[Told, Run | None]], instant: float) -> None:
         """Store what jobs told; what the database will never store is dropped, and said, without its neighbours."""
@@ -94,9 +105,11 @@ class Settling:
     def _suspect(self, batch: list[Settlement], error: DatabaseError) -> None:
         """Ask whether it is the batch: a server hangs up at what is too large for it, and looks like one that is away.
 
-        Each failure halves the next batch. One verdict alone that fails again and again, while the heartbeat reaches
-        the database, is replaced by one that says so.
+        Each time it hangs up halves the next batch. One verdict alone that fails again and again, while the heartbeat
+        reaches the database, is replaced by one that says so.
         """
+        if not hangs_up(error):
+            return
         self._failures += 1
         if self._failures == 1:
             self._beaten_at_first = self._state.life.beaten_at
@@ -129,13 +142,13 @@ class Settling:
         return TELL_PAUSE if talking else 60.0
 
 
-def _portions(stories: list[tuple[Told, Run | None]]) -> Iterator[list[tuple[Told, Run | None]]]:
+def _portions(stories: list[tuple[Told, Run | None]], most: int) -> Iterator[list[tuple[Told, Run | None]]]:
     """Cut what is to be told into portions of one transaction each."""
     portion: list[tuple[Told, Run | None]] = []
     size = 0
     for told, run in stories:
         size += told.size
-        if portion and size > BATCH_BYTES:
+        if portion and size > most:
             yield portion
             portion, size = [], told.size
         portion.append((told, run))

@@ -12,6 +12,9 @@ from processor.work.ledger import Ledger, Run
 from processor.work.patience import Patience
 from processor.work.roster import Roster
 
+MISFIT_PAUSE = 60.0
+"""Seconds until a row is tried again that the database let nobody claim: a trigger may have gone."""
+MOST_MISFITS = 1000
 FIRST_REFUSAL_PAUSE = 0.5
 LONGEST_REFUSAL_PAUSE = 30.0
 """Seconds without a claim after this machine could not start a job: others may, and the queue is not churned."""
@@ -34,8 +37,8 @@ class State:
     claim_no: int = 0
     newest_claim: int = 0
     abandoned: list[int] = field(default_factory=list)
-    misfits: set[int] = field(default_factory=set)
-    """Rows that can neither be claimed nor be marked as failed."""
+    misfits: dict[int, float] = field(default_factory=dict)
+    """Rows that can neither be claimed nor be marked as failed, and until when they are passed over."""
     former: list[str] = field(default_factory=list)
     """Ids of earlier incarnations of this process whose rows do not say yet that they are over."""
     life: Incarnation = field(init=False)
@@ -46,6 +49,16 @@ class State:
         room = self.ledger.room(processor.max_concurrent, processor.processes)
         wanted = self.more_is_due and room.jobs > 0 and not self.draining and time.monotonic() >= self.claim_after
         return wanted and self.life.registered and not self.life.is_over
+
+    def passed_over(self) -> set[int]:
+        """Give the rows that no claim should meet just now."""
+        if self.misfits:
+            instant = time.monotonic()
+            self.misfits = {job: until for job, until in self.misfits.items() if until > instant}
+        return set(self.misfits)
+
+    def pass_over(self, job: int) -> None:
+        self.misfits[job] = time.monotonic() + MISFIT_PAUSE
 
     def machine_refused(self) -> None:
         """Nothing could be started here: claim no more for a while, longer each time, until something starts."""

@@ -152,4 +152,5 @@ def test_types_of_the_living_and_of_the_lately_dead_are_spoken_for(queue: Queue)
     for processor in ("lately", "long ago"):
         leases.leave(queue.database, processor)
     queue.rows("UPDATE processors SET ended_at = '2020-01-01 00:00:00' WHERE id = 'long ago'")
-    assert leases.spoken_for(queue.database, 60.0) == {"a", "b"}
+    assert leases.spoken_for(queue.database, "me", 60.0) == {"a", "b"}
+    assert leases.spoken_for(queue.database, "alive", 60.0) == {"b"}

@@ -116,3 +116,28 @@ def test_a_running_row_that_nobody_may_change_holds_no_other_outcome_back(queue:
     queue.rows("DROP TRIGGER refuse" + (" ON jobs" if queue.kind == "postgresql" else ""))
     assert [one.job_id for one in settle(queue.database, settled.held).accepted] == [1]
     assert queue.status(1) == ("failed", "unstorable")
+
+
+def test_a_trigger_that_lets_nothing_start_blames_no_row(queue: Queue) -> None:
+    queue.insert("type", "'a'", "'a'")
+    for statement in REFUSES_ROW_1[queue.kind]:
+        queue.rows(statement.replace("OLD.id = 1", "OLD.id > 0"))
+    assert set_aside(queue.database, "p1", WANTED, SLOTS, both) == []
+    assert queue.rows("SELECT count(*) FROM jobs WHERE status = 'pending'") == [(2,)]
+
+
+def test_rows_of_a_paused_type_are_not_tried(queue: Queue) -> None:
+    insert_past_the_constraints(queue)
+    queue.rows("INSERT INTO job_types (name, paused) VALUES ('a', true)")
+    assert set_aside(queue.database, "p1", WANTED, SLOTS, both) == []
+    assert queue.status(1) == ("pending", None)
+
+
+def test_a_cancel_that_is_refused_holds_no_other_back(queue: Queue) -> None:
+    queue.insert("type", *["'a'"] * 3)
+    queue.rows("UPDATE jobs SET cancel_requested = true")
+    for statement in REFUSES_ROW_1[queue.kind]:
+        queue.rows(statement)
+    with pytest.raises(ValuesRefused, match="row 1 is mine"):
+        upkeep.cancel_asked(queue.database, both)
+    assert [row[0] for row in queue.rows("SELECT status FROM jobs ORDER BY id")] == ["pending", *["cancelled"] * 2]

@@ -67,6 +67,8 @@ class Dialect:
     """Error codes that say this user may not, where the driver takes that for a lost connection."""
     full: ClassVar[frozenset[str]] = frozenset()
     """Error codes that say there is no room left to write."""
+    trigger: ClassVar[frozenset[str]] = frozenset()
+    """Of these, the codes by which a trigger of the user's own refuses."""
     missing_table: ClassVar[frozenset[str]] = frozenset()
 
     def address(self, url: URL) -> URL:

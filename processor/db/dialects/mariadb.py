@@ -41,6 +41,7 @@ class MariaDB(Dialect):
     )
     forbidden = frozenset({"1044", "1142", "1143"})
     full = frozenset({"1021", "1114"})
+    trigger = frozenset({"1644"})
     missing_table = frozenset({"1146", "1049"})
     _types: ClassVar[dict[str, str]] = {INTEGER: "BIGINT", NUMBER: "DOUBLE", TEXT: "LONGTEXT", BOOLEAN: "BIGINT"}
 

@@ -41,6 +41,7 @@ class PostgreSQL(Dialect):
     retryable = frozenset({"40001", "40P01", "55P03"})
     refused = frozenset({"22", "23", "54", "P0001"})  # P0001: a trigger of the user's own says no
     full = frozenset({"53100"})
+    trigger = frozenset({"P0001"})
     missing_table = frozenset({"42P01", "3F000"})
     _types: ClassVar[dict[str, str]] = {
         INTEGER: "bigint",

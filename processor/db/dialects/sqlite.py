@@ -24,6 +24,7 @@ class SQLite(Dialect):
     retryable = frozenset({"SQLITE_BUSY_SNAPSHOT", "SQLITE_LOCKED"})  # busy: it has already waited
     refused = frozenset({"SQLITE_CONSTRAINT", "SQLITE_TOOBIG", "SQLITE_MISMATCH"})
     full = frozenset({"SQLITE_FULL"})
+    trigger = frozenset({"SQLITE_CONSTRAINT_TRIGGER"})
     missing_table = frozenset({"SQLITE_ERROR"})
 
     def connect_arguments(self, connect_timeout: float) -> dict[str, Any]:
