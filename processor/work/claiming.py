@@ -5,13 +5,13 @@ the abandoned list, and the next heartbeat gives those rows back; nothing of the
 """
 
 import time
-from collections.abc import Container
 
 from processor.errors import DatabaseError, ValuesRefused
 from processor.happenings import ClaimFinished, RowRefused, SlotsUsed
 from processor.judge import Policy
 from processor.outcome import Kind, Outcome
 from processor.queue.claim import ClaimedJob, Slots, claim, set_aside
+from processor.work.fitness import unfit
 from processor.work.roster import Runnable
 from processor.work.state import MOST_MISFITS, State
 
@@ -79,9 +79,9 @@ class Claiming:
         state = self._state
         runnable = state.roster.types.get(job.type) or _unknown(job.type)
         run = state.ledger.open(job, runnable, state.life.id)
-        unfit = _unfit(job, state.roster.types, state.settings.processor.max_payload_bytes)
-        if unfit is not None or job.payload is None:
-            state.ledger.close(run, unfit or Outcome(Kind.MALFORMED))
+        reason = unfit(job, state.roster.types, state.settings.processor.max_payload_bytes)
+        if reason is not None or job.payload is None:
+            state.ledger.close(run, reason or Outcome(Kind.MALFORMED))
             return
         timeout = job.timeout_seconds or runnable.timeout
         state.life.crew.run(run.number, runnable.spec, _facts(job, state.life.id), job.payload, timeout)
@@ -103,20 +103,3 @@ def _facts(job: ClaimedJob, processor_id: str) -> dict[str, object]:
 def _unknown(type_: str) -> Runnable:
     """Stand for the type of a row that the database takes for another: text may compare equal and not be so."""
     return Runnable(type_, {"spec": type_, "kind": "solo"}, Policy(), 0.0)
-
-
-def _unfit(job: ClaimedJob, known: Container[str], max_payload_bytes: int) -> Outcome | None:
-    """Say why a claimed row cannot be run; None: it can."""
-    if job.expired:
-        message = "Its expires_at had passed before a slot was free."
-        return Outcome(Kind.EXPIRED, error_type="Expired", error_message=message)
-    if job.type not in known:
-        message = f"Its type {job.type!r} is not quite one this processor runs; a space at its end, perhaps."
-        return Outcome(Kind.MALFORMED, error_type="TypeUnknown", error_message=message)
-    if job.payload is None:
-        message = (
-            f"The payload has {job.payload_bytes:,} bytes; [processor] max_payload_bytes allows {max_payload_bytes:,}."
-            " Put a reference to the data into the payload, or raise the limit."
-        )
-        return Outcome(Kind.MALFORMED, error_type="PayloadTooLarge", error_message=message)
-    return None

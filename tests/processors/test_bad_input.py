@@ -38,8 +38,8 @@ DEEP, NUL, LONE = "[" * 10_000 + "]" * 10_000, '{"text": "\\u0000"}', '{"text": 
 REFUSED, RUN, MALFORMED = "refused by the database", ("completed", "done"), ("failed", "malformed")
 STRANGE = {
     "postgresql": {DEEP: MALFORMED, NUL: REFUSED, LONE: REFUSED, '"text"': RUN, "[1, 2]": RUN, "17": RUN},
-    "mariadb": {DEEP: REFUSED, NUL: RUN, LONE: REFUSED, '"text"': RUN, "[1, 2]": RUN, "17": RUN},
-    "sqlite": {DEEP: REFUSED, NUL: RUN, LONE: RUN, '"text"': RUN, "[1, 2]": RUN, "17": RUN},
+    "mariadb": {DEEP: REFUSED, NUL: MALFORMED, LONE: REFUSED, '"text"': RUN, "[1, 2]": RUN, "17": RUN},
+    "sqlite": {DEEP: REFUSED, NUL: MALFORMED, LONE: MALFORMED, '"text"': RUN, "[1, 2]": RUN, "17": RUN},
 }
 """What becomes of a payload that is legal JSON and still a surprise."""
 
