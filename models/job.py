@@ -6,11 +6,11 @@ What belongs to a job's type stays NULL here and is resolved at claim: row, else
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, Float, ForeignKeyConstraint, Index, Integer, Table, false, text
+from sqlalchemy import BigInteger, CheckConstraint, Float, ForeignKeyConstraint, Index, Integer, Table, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, check_instant, identity, instant, stamped
-from models.types import Identity, JsonText, LongText, Name, now
+from models.types import NAME_LENGTH, Identity, JsonText, LongText, Name, now
 
 STATUSES = ("pending", "scheduled", "waiting", "paused", "running", "completed", "failed", "cancelled")
 PRIORITY_LIMIT = 32767
@@ -18,6 +18,9 @@ PRIORITY_LIMIT = 32767
 WITH_PARTIAL_INDEXES = ("postgresql", "sqlite")
 WITHOUT_PARTIAL_INDEXES = ("mysql", "mariadb")
 WITHOUT_BOOLEANS = ("mysql", "mariadb", "sqlite")
+WITHOUT_LENGTHS = ("postgresql", "sqlite")
+"""PostgreSQL could limit a text by its type, but then its refusal does not name the column; nor does "out of range"
+for an integer, wherefore what a producer writes is a bigint with a constraint."""
 
 
 class Job(Base):
@@ -28,13 +31,13 @@ class Job(Base):
     payload: Mapped[str] = mapped_column(JsonText, server_default=text("('{}')"), comment="JSON for the handler")
     status: Mapped[str] = mapped_column(Name, server_default=text("'pending'"), comment="where the job is")
     reason: Mapped[str | None] = mapped_column(Name, comment="why, where the status alone does not say it")
-    priority: Mapped[int] = mapped_column(Integer, server_default=text("5"), comment="higher runs first")
+    priority: Mapped[int] = mapped_column(BigInteger, server_default=text("5"), comment="higher runs first")
     run_at: Mapped[datetime | None] = instant("not before this instant; null: now")
     owner: Mapped[str | None] = mapped_column(Name, comment="whom the job belongs to")
     key: Mapped[str | None] = mapped_column(Name, comment="the caller's identity for the work, for duplicates")
     subject: Mapped[str | None] = mapped_column(Name, comment="what the job is about, for example chapter:123")
     concurrency_key: Mapped[str | None] = mapped_column(Name, comment="lane: at most one of a lane runs")
-    max_attempts: Mapped[int | None] = mapped_column(Integer, comment="null: as the type says")
+    max_attempts: Mapped[int | None] = mapped_column(BigInteger, comment="null: as the type says")
     timeout_seconds: Mapped[float | None] = mapped_column(Float(53), comment="null: as the type says")
     expires_at: Mapped[datetime | None] = instant("too late to start after this instant")
     parent_id: Mapped[int | None] = mapped_column(Identity, comment="the batch this job is part of")
@@ -92,10 +95,17 @@ jobs: Table = Job.__table__  # type: ignore[assignment]
 
 for _column in ("run_at", "expires_at", "created_at", "started_at", "finished_at"):
     check_instant(jobs, _column)
-for _column in ("type", "owner", "key", "subject", "concurrency_key", "trace_parent"):
+_GIVEN_NAMES = ("type", "owner", "key", "subject", "concurrency_key", "trace_parent")
+for _column in _GIVEN_NAMES:
     jobs.append_constraint(
         CheckConstraint(f"typeof({_column}) IN ('text', 'null')", name=f"jobs_{_column}_is_text").ddl_if(
             dialect="sqlite"
+        )
+    )
+for _column in _GIVEN_NAMES:
+    jobs.append_constraint(
+        CheckConstraint(f"length({_column}) <= {NAME_LENGTH}", name=f"jobs_{_column}_is_at_most_200_letters").ddl_if(
+            dialect=WITHOUT_LENGTHS  # type: ignore[arg-type]
         )
     )
 for _column in ("priority", "attempt", "crashes", "max_attempts"):

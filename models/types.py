@@ -1,6 +1,6 @@
 """Column types and the database's clock, written so that three databases keep the same contract.
 
-PostgreSQL  timestamptz, jsonb
+PostgreSQL  timestamptz, json (kept as it was sent, as the other two keep it; `::jsonb` where you search in it)
 MariaDB     DATETIME(6) in UTC, JSON
 SQLite      text `YYYY-MM-DD HH:MM:SS[.ffffff]` in UTC (compares as it sorts), JSON text checked by `json_valid`
 """
@@ -33,11 +33,14 @@ class _ReadableText(String):
 
 
 Name = (
-    String(NAME_LENGTH)
+    Text()
     .with_variant(mysql.VARCHAR(NAME_LENGTH, collation="utf8mb4_bin"), "mysql", "mariadb")
-    .with_variant(_ReadableText(NAME_LENGTH), "sqlite")
+    .with_variant(_ReadableText(), "sqlite")
 )
-"""Text that is compared byte by byte on every database (MariaDB's default would fold case)."""
+"""Text that is compared byte by byte on every database (MariaDB's default would fold case).
+
+Where a length is no matter of the index, a constraint limits it: the refusal of one names the column.
+"""
 
 LongText = Text().with_variant(mysql.LONGTEXT(), "mysql", "mariadb")
 
@@ -53,7 +56,7 @@ class JsonText(UserDefinedType[str]):
 
 @compiles(JsonText, "postgresql")
 def _json_on_postgresql(element: JsonText, compiler: Any, **options: Any) -> str:
-    return "JSONB"
+    return "JSON"
 
 
 @compiles(JsonText, "mysql")

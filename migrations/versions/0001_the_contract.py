@@ -25,6 +25,9 @@ TABLES = (
 )
 
 
+GIVEN_NAMES = ("type", "owner", "key", "subject", "concurrency_key", "trace_parent")
+
+
 def upgrade() -> None:
     op.create_table(
         "api_tokens",
@@ -64,13 +67,15 @@ def upgrade() -> None:
         ),
         sa.Column("status", Name, nullable=False, server_default=sa.text("'pending'"), comment="where the job is"),
         sa.Column("reason", Name, comment="why, where the status alone does not say it"),
-        sa.Column("priority", sa.Integer(), nullable=False, server_default=sa.text("5"), comment="higher runs first"),
+        sa.Column(
+            "priority", sa.BigInteger(), nullable=False, server_default=sa.text("5"), comment="higher runs first"
+        ),
         sa.Column("run_at", Instant(), comment="not before this instant; null: now"),
         sa.Column("owner", Name, comment="whom the job belongs to"),
         sa.Column("key", Name, comment="the caller's identity for the work, for duplicates"),
         sa.Column("subject", Name, comment="what the job is about, for example chapter:123"),
         sa.Column("concurrency_key", Name, comment="lane: at most one of a lane runs"),
-        sa.Column("max_attempts", sa.Integer(), comment="null: as the type says"),
+        sa.Column("max_attempts", sa.BigInteger(), comment="null: as the type says"),
         sa.Column("timeout_seconds", sa.Float(53), comment="null: as the type says"),
         sa.Column("expires_at", Instant(), comment="too late to start after this instant"),
         sa.Column("parent_id", Identity, comment="the batch this job is part of"),
@@ -141,7 +146,13 @@ def upgrade() -> None:
             sa.CheckConstraint(f"typeof({column}) IN ('text', 'null')", name=f"jobs_{column}_is_text").ddl_if(
                 dialect="sqlite"
             )
-            for column in ("type", "owner", "key", "subject", "concurrency_key", "trace_parent")
+            for column in GIVEN_NAMES
+        ),
+        *(
+            sa.CheckConstraint(f"length({column}) <= 200", name=f"jobs_{column}_is_at_most_200_letters").ddl_if(
+                dialect=("postgresql", "sqlite")
+            )
+            for column in GIVEN_NAMES
         ),
         *(
             sa.CheckConstraint(

@@ -45,8 +45,10 @@ def test_the_time_of_creation_is_the_databases_in_utc(db: Database) -> None:
     [
         ("status", "'done'"),
         ("priority", "40000"),
+        ("priority", "100000000000000"),
         ("priority", "-40000"),
         ("max_attempts", "0"),
+        ("max_attempts", "100000000000000"),
         ("timeout_seconds", "-1"),
         ("timeout_seconds", "0"),
         ("attempt", "2147483647"),
@@ -66,6 +68,16 @@ def test_a_wrong_value_is_refused_with_the_name_of_its_column(db: Database, colu
         db.rows(f"INSERT INTO jobs ({columns}) VALUES ({values})")
     assert re.search(f"jobs_({column}|{value.strip(chr(39))})", str(refusal.value)), refusal.value
     assert db.rows("SELECT count(*) FROM jobs") == [(0,)]
+
+
+@pytest.mark.parametrize("column", ["type", "owner", "key", "subject", "concurrency_key", "trace_parent"])
+def test_a_name_has_at_most_200_letters(db: Database, column: str) -> None:
+    quoted = QUOTED_KEY[db.kind] if column == "key" else column
+    columns, values = ("type", "'%s'") if column == "type" else (f"type, {quoted}", "'a', '%s'")
+    db.rows(f"INSERT INTO jobs ({columns}) VALUES ({values % ('é' * 200)})")
+    with pytest.raises(Exception, match=f"'{column}'|jobs_{column}_is_at_most_200_letters"):
+        db.rows(f"INSERT INTO jobs ({columns}) VALUES ({values % ('é' * 201)})")
+    assert db.rows("SELECT count(*) FROM jobs") == [(1,)]
 
 
 @pytest.mark.parametrize("value", ["2", "-1", "'true'"])

@@ -37,7 +37,7 @@ def test_a_hostile_handler_harms_only_its_own_job(site: Site, type_: str) -> Non
 DEEP, NUL, LONE = "[" * 10_000 + "]" * 10_000, '{"text": "\\u0000"}', '{"text": "\\ud800"}'
 REFUSED, RUN, MALFORMED = "refused by the database", ("completed", "done"), ("failed", "malformed")
 STRANGE = {
-    "postgresql": {DEEP: MALFORMED, NUL: REFUSED, LONE: REFUSED, '"text"': RUN, "[1, 2]": RUN, "17": RUN},
+    "postgresql": {DEEP: MALFORMED, NUL: MALFORMED, LONE: MALFORMED, '"text"': RUN, "[1, 2]": RUN, "17": RUN},
     "mariadb": {DEEP: REFUSED, NUL: MALFORMED, LONE: REFUSED, '"text"': RUN, "[1, 2]": RUN, "17": RUN},
     "sqlite": {DEEP: REFUSED, NUL: MALFORMED, LONE: MALFORMED, '"text"': RUN, "[1, 2]": RUN, "17": RUN},
 }
@@ -52,7 +52,7 @@ def test_a_strange_payload_is_refused_or_ends_alone(site: Site, payload: str) ->
     *strange, neighbour = site.db.rows("SELECT status, reason FROM jobs ORDER BY id")
     assert neighbour == RUN
     assert (REFUSED if refusal else strange[0]) == STRANGE[site.db.kind][payload]
-    assert not refusal or any(word in refusal.lower() for word in ("payload", "json", "stack depth", "unicode"))
+    assert not refusal or "payload" in refusal, "a refusal names the column"
 
 
 def _insert_strange(site: Site, payload: str) -> str:
