@@ -99,7 +99,7 @@ class Kept(Process):
         self, command: list[str], folder: Path, account: Account, *, fast: signal.Signals, kill: signal.Signals
     ) -> None:
         self._command = command
-        self.folder = folder
+        self.folder: Path = folder
         self._account = account
         self._signals = {"fast": fast, "kill": kill}
         self._log = folder / "server.log"

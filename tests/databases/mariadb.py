@@ -100,6 +100,16 @@ class MariaDB(Server):
     def _create(self, name: str) -> None:
         self.rows(f"CREATE DATABASE {name}")
 
+    def _create_in(self, folder: Path, name: str) -> None:
+        """Let a link stand for the database's own folder, which the server follows."""
+        self._create(name)
+        assert self.folder is not None
+        own, owner = self.folder / "data" / name, folder.stat()
+        shutil.rmtree(own)
+        own.symlink_to(folder / name)
+        (folder / name).mkdir(mode=0o700)
+        os.chown(folder / name, owner.st_uid, owner.st_gid)
+
     def _copy(self, template: str, name: str) -> None:
         if template not in self._scripts:
             with closing(self.connect(template)) as connection, connection.cursor() as cursor:

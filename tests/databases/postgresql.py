@@ -75,11 +75,17 @@ class PostgreSQL(Server):
     def _create(self, name: str) -> None:
         self.rows(f'CREATE DATABASE {name} OWNER "{self._user.username}"')
 
+    def _create_in(self, folder: Path, name: str) -> None:
+        self.rows(f"CREATE TABLESPACE {name} LOCATION '{folder}'")
+        self.rows(f'CREATE DATABASE {name} OWNER "{self._user.username}" TABLESPACE {name}')
+
     def _copy(self, template: str, name: str) -> None:
         self.rows(f'CREATE DATABASE {name} TEMPLATE {template} OWNER "{self._user.username}"')
 
     def _drop(self, name: str) -> None:
         self.rows(f"DROP DATABASE {name} WITH (FORCE)")
+        if self.rows(f"SELECT 1 FROM pg_tablespace WHERE spcname = '{name}'"):
+            self.rows(f"DROP TABLESPACE {name}")
 
 
 def at_an_address() -> tuple[str, Callable[[], Server]]:

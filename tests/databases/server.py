@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -91,6 +92,11 @@ class Server(ABC):
     def start(self) -> None:
         """Start the server again, at the same address with the same data, and wait until it answers."""
 
+    @property
+    def folder(self) -> Path | None:
+        """The folder of a server that runs here, of its own account; None: it runs elsewhere."""
+        return self.process.folder
+
     def stop(self, mode: str = "fast") -> None:
         """End the server: `fast` cuts its connections and closes its files, `kill` leaves them as they are."""
         self._leave()
@@ -122,6 +128,12 @@ class Server(ABC):
             self._template = template.name
         database = Database(self, self._new_name())
         self._copy(self._template, database.name)
+        return database
+
+    def create_database_in(self, folder: Path) -> Database:
+        """Make an empty database whose tables lie in this folder, which the server's account owns."""
+        database = Database(self, self._new_name())
+        self._create_in(folder, database.name)
         return database
 
     def drop_database(self, name: str) -> None:
@@ -156,6 +168,9 @@ class Server(ABC):
     def _create(self, name: str) -> None: ...
 
     @abstractmethod
+    def _create_in(self, folder: Path, name: str) -> None: ...
+
+    @abstractmethod
     def _copy(self, template: str, name: str) -> None: ...
 
     @abstractmethod
@@ -170,6 +185,9 @@ def _answers(connection: Any, sql: str) -> list[tuple[Any, ...]]:
 
 class Process(ABC):
     """How a server is started and ended: our own child, a container, or not at all."""
+
+    folder: Path | None = None
+    """Where our own child works."""
 
     @abstractmethod
     def start(self) -> None: ...

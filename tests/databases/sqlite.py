@@ -50,6 +50,10 @@ class SQLite(Server):
                 self._locks.append(lock)
                 lock.execute("BEGIN EXCLUSIVE")
 
+    @property
+    def folder(self) -> Path:
+        return self._folder
+
     def close(self) -> None:
         self.start()
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -61,6 +65,10 @@ class SQLite(Server):
         return sqlite3.connect(self._path(database or "administration"), timeout=patience, isolation_level=None)
 
     def _create(self, name: str) -> None:
+        self._path(name).touch()
+
+    def _create_in(self, folder: Path, name: str) -> None:
+        self._path(name).symlink_to(folder / name)
         self._path(name).touch()
 
     def _copy(self, template: str, name: str) -> None:

@@ -1,4 +1,4 @@
-"""The command, hit at one exact point: `python -m tests.processors.crashing MODULE:NAME:before|after|lost …`.
+"""The command, hit at exact points: `python -m tests.processors.crashing MODULE:NAME:before|after|lost,… …`.
 
 The named function is replaced where its caller finds it. `before` dies by SIGKILL without calling it; `after` lets it
 finish, with its commit, and dies before the caller sees the answer. `lost` lives: once, the answer is lost on its way.
@@ -12,6 +12,8 @@ from typing import Any
 
 from processor.errors import DatabaseUnreachable
 
+ASKED_ANYWAY = "release"
+"""It is called with nothing to do, too; the point is reached when it has a claim to give back."""
 IDLE = ("claim", "park", "promote", "cancel_asked", "declare_dead")
 """They often find nothing to do; the point is reached when they did something."""
 
@@ -29,6 +31,8 @@ def arm(point: str) -> None:
     original = getattr(owner, name)
 
     def crash(*arguments: Any, **named: Any) -> Any:
+        if name == ASKED_ANYWAY and not arguments[-1]:
+            return original(*arguments, **named)
         if when == "before":
             return die()
         answer = original(*arguments, **named)
@@ -45,5 +49,6 @@ def arm(point: str) -> None:
 if __name__ == "__main__":
     from processor.cli import main
 
-    arm(sys.argv.pop(1))
+    for point in sys.argv.pop(1).split(","):
+        arm(point)
     main()

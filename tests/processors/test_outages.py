@@ -1,10 +1,13 @@
+import json
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import migrate
-from tests.databases import Database, Server
+from tests.databases import KINDS, Database, Server
+from tests.databases.disks import SmallDisk, on_a_small_disk
 from tests.processors.running import Site, eventually
 
 
@@ -113,24 +116,74 @@ def test_a_port_in_use_is_said_with_its_setting(site: Site) -> None:
     assert "[metrics] listen" in processor.tail()
 
 
-def test_a_wrong_password_is_said_without_showing_it_and_tried_again(postgresql: Server, tmp_path: Path) -> None:
-    given = postgresql.create_migrated_database(migrate)
-    site = Site(given, tmp_path)
+@pytest.mark.parametrize("db", ["postgresql", "mariadb"], indirect=True)
+def test_a_wrong_password_is_said_without_showing_it_and_tried_again(site: Site) -> None:
     right = site.config.read_text()
-    address, _, rest = given.url.partition("@")
-    scheme, _, user = address.rpartition(":")
-    site.config.write_text(right.replace(given.url, f"{scheme}:swordfish@{rest}"))
-    assert user
+    address, _, rest = site.db.url.partition("@")
+    scheme, _, password = address.rpartition(":")
+    assert password
+    site.config.write_text(right.replace(site.db.url, f"{scheme}:swordfish@{rest}"))
     processor = site.start()
     error = processor.await_event("database_lost")["error"]
     assert "password" in error
     assert "swordfish" not in "".join(processor.raw)
     assert processor.running
-    site.close()
-    given.drop()
 
 
-def test_a_full_disk_keeps_the_results_until_there_is_room(sqlite: Server, tmp_path: Path) -> None:
+@pytest.mark.parametrize("db", ["postgresql", "mariadb"], indirect=True)
+def test_tables_in_a_schema_of_their_own_stand_beside_the_applications(site: Site) -> None:
+    """The application has tables of our names already; ours are elsewhere, and its own are not touched."""
+    schema = f"{site.db.name}_queue"
+    site.db.rows(f"CREATE SCHEMA {schema}")
+    site.write(database=f'schema = "{schema}"')
+    site.command("migrate")
+    try:
+        site.db.rows(f"INSERT INTO {schema}.jobs (type, payload) VALUES ('quick', '{{\"log\": \"{site.log}\"}}')")
+        site.db.rows(f"INSERT INTO {schema}.jobs (type, payload) VALUES ('fail', '{{\"log\": \"{site.log}\"}}')")
+        site.insert("quick")
+        site.drain()
+        assert site.db.rows(f"SELECT status, reason FROM {schema}.jobs ORDER BY id") == [
+            ("completed", "done"),
+            ("failed", "error"),
+        ]
+        told = site.db.rows(f"SELECT count(*) FROM {schema}.notifications")
+        assert (told, site.db.rows(f"SELECT count(*) FROM {schema}.job_errors")) == ([(2,)], [(1,)])
+        assert site.job()["status"] == "pending"
+        assert json.loads(site.command("list", "--json"))[0]["status"] == "failed"
+    finally:
+        site.close()
+        site.db.rows(f"DROP SCHEMA {schema}" + (" CASCADE" if site.db.kind == "postgresql" else ""))
+
+
+@pytest.fixture(params=KINDS)
+def small(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Site, SmallDisk]]:
+    """A place whose database has a disk of its own, of 24 MB."""
+    with on_a_small_disk(request.getfixturevalue(request.param), 24, migrate) as (database, disk):
+        site = Site(database, tmp_path)
+        yield site, disk
+        site.close()
+
+
+def test_a_disk_that_is_really_full_keeps_the_results_until_there_is_room(small: tuple[Site, SmallDisk]) -> None:
+    site, disk = small
+    site.config.write_text(site.config.read_text().replace("lease = 4", "lease = 60"))
+    go = site.folder / "go"
+    site.insert("until", until=str(go), random_bytes=500_000)
+    processor = site.start()
+    eventually(site.starts, "the handler has started")
+    disk.fill()
+    go.touch()
+    lost = processor.await_event("database_lost")["error"]
+    assert "has no room to write" in lost
+    assert site.job()["status"] == "running"
+    disk.make_room()
+    processor.await_event("database_returned")
+    assert site.await_status("completed")["attempt"] == 1
+    assert site.starts() == [(1, 1)]
+    assert not processor.events("outcome_unstorable")
+
+
+def test_a_write_that_fails_keeps_the_results_until_there_is_room(sqlite: Server, tmp_path: Path) -> None:
     """A limit on the size of files stands for the full disk: the write fails as it would, and can be lifted."""
     import resource
 

@@ -39,7 +39,7 @@ def until(job):
         if job.cancelled:
             raise RuntimeError("asked to stop")
         time.sleep(0.01)
-    return "seen"
+    return os.urandom(job.payload.get("random_bytes", 0)).hex() or "seen"
 
 
 def deaf(job):
