@@ -65,8 +65,14 @@ def _fill(given: Database, pending: int) -> None:
 def _claim(database: db.Database, number: int, size: int) -> float:
     begin = time.monotonic()
     claimed = claim(
-        database, PROCESSOR, number, [Wanted("nothing", process=False)], Slots(size, size), max_payload_bytes=1_000_000
-    )
+        database,
+        PROCESSOR,
+        number,
+        [Wanted("nothing", process=False)],
+        Slots(size, size),
+        max_payload_bytes=1_000_000,
+        notifies=lambda type_, status: True,
+    ).jobs
     seconds = time.monotonic() - begin
     assert len(claimed) == size, f"{len(claimed)} of {size} jobs were claimed"
     leases.release(database, PROCESSOR, [number])

@@ -138,7 +138,12 @@ _active("jobs_due", (jobs.c.type, jobs.c.priority.desc(), jobs.c.created_at, job
 _active("jobs_pending_ahead", (jobs.c.run_at,), "status = 'pending' AND run_at IS NOT NULL", everywhere=False)
 _active("jobs_scheduled", (jobs.c.run_at,), "status = 'scheduled'")
 _active("jobs_running", (jobs.c.processor_id, jobs.c.id), "status = 'running'")
-_active("jobs_waiting", (jobs.c.type, jobs.c.concurrency_key), "status = 'waiting'", everywhere=False)
+_active(
+    "jobs_lane",
+    (jobs.c.type, jobs.c.concurrency_key, jobs.c.priority.desc(), jobs.c.created_at, jobs.c.id),
+    "concurrency_key IS NOT NULL AND status IN ('pending', 'waiting')",
+)
+_active("jobs_waiting_for", (jobs.c.duplicate_of, jobs.c.id), "status = 'waiting'")
 _active("jobs_paused", (jobs.c.type,), "status = 'paused'", everywhere=False)
 _active(
     "jobs_cancel_requested",
@@ -148,7 +153,13 @@ _active(
 _active("jobs_finished", (jobs.c.finished_at,), "status IN ('completed', 'failed', 'cancelled')")
 
 Index(
-    "jobs_key", jobs.c.type, jobs.c.key, postgresql_where=text("key IS NOT NULL"), sqlite_where=text("key IS NOT NULL")
+    "jobs_key",
+    jobs.c.type,
+    jobs.c.key,
+    jobs.c.status,
+    jobs.c.finished_at,
+    postgresql_where=text("key IS NOT NULL"),
+    sqlite_where=text("key IS NOT NULL"),
 )
 Index(
     "jobs_subject",

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, Float, Index, Integer, Table, false, text
+from sqlalchemy import BigInteger, CheckConstraint, Float, Index, Integer, Table, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, check_instant, instant, stamped
@@ -19,7 +19,7 @@ class Processor(Base):
     pid: Mapped[int] = mapped_column(Integer, comment="process id on that machine")
     version: Mapped[str] = mapped_column(Name, comment="of jobtable")
     status: Mapped[str] = mapped_column(Name, server_default=text("'live'"), comment="live, draining, stopped or dead")
-    types: Mapped[str] = mapped_column(JsonText, comment="JSON list of the types it can run")
+    types: Mapped[str] = mapped_column(JsonText, comment="JSON: the types it can run, with their rules")
     max_concurrent: Mapped[int] = mapped_column(Integer, comment="slots")
     lock_file: Mapped[str | None] = mapped_column(LongText, comment="held while it or its supervisor lives")
     beat_no: Mapped[int] = mapped_column(Identity, server_default=text("1"), comment="heartbeats so far")
@@ -42,10 +42,11 @@ class JobType(Base):
     name: Mapped[str] = mapped_column(Name, primary_key=True, comment="the type")
     paused: Mapped[bool] = mapped_column(server_default=false(), comment="true: none of it is claimed")
     paused_until: Mapped[datetime | None] = instant("none of it is claimed before this instant")
-    max_concurrent: Mapped[int | None] = mapped_column(Integer, comment="running at once across all processors")
+    max_concurrent: Mapped[int | None] = mapped_column(BigInteger, comment="running at once across all processors")
     rate: Mapped[str | None] = mapped_column(Name, comment="starts in a time, for example 10/min")
-    rate_tokens: Mapped[float | None] = mapped_column(Float(53), comment="state of the rate")
-    rate_at: Mapped[datetime | None] = instant("when that state was written")
+    rate_log: Mapped[str | None] = mapped_column(LongText, comment="state of the rate: the latest starts")
+    rate_free_at: Mapped[datetime | None] = instant("state of the rate: no start before this instant")
+    rate_free_for: Mapped[str | None] = mapped_column(Name, comment="state of the rate: the rate it was found with")
     updated_at: Mapped[datetime] = stamped("latest change")
 
     __table_args__: Any = (
@@ -117,3 +118,4 @@ schedules: Table = Schedule.__table__  # type: ignore[assignment]
 api_tokens: Table = ApiToken.__table__  # type: ignore[assignment]
 
 check_instant(job_types, "paused_until")
+check_instant(job_types, "rate_free_at")

@@ -85,7 +85,7 @@ class Job:
     """One attempt of one job, as its handler sees it.
 
     `payload` is the decoded JSON, `fence` the claim this attempt works under (send it along where a stale attempt must
-    be refused). `progress`, `log`, `output` and `enqueue` may be called from any thread.
+    be refused). `progress`, `log`, `output`, `hold_type` and `enqueue` may be called from any thread.
     """
 
     __slots__ = (
@@ -168,6 +168,10 @@ class Job:
     def output(self, text: Any) -> None:
         """Record a piece of the job's output, for clients that follow it while it runs."""
         self._line.tell({"kind": "output", "text": str(text)})
+
+    def hold_type(self, seconds: float | datetime.timedelta) -> None:
+        """Keep every job of this type from starting for so long, on all processors: a service asked for a rest."""
+        self._line.tell({"kind": "hold", "seconds": _seconds(seconds)})
 
     def enqueue(self, type: str, payload: Any = None, **columns: Any) -> None:
         """Have a job inserted together with the completion of this one; dropped if this one does not complete.

@@ -79,6 +79,33 @@ class JobSettled:
 
 
 @dataclass(frozen=True, slots=True)
+class JobReused:
+    """A job ended with the result of an equal one: `duplicate` waited for it, `cached` came after it."""
+
+    job: int
+    type: str
+    original: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TypeHeld:
+    """A handler asked that nothing of its type starts for so many seconds."""
+
+    job: int
+    type: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class RuleUnusable:
+    """Nothing of a type is started, because nobody can read what its row in `job_types` says. Said once."""
+
+    type: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class SettleFinished:
     jobs: int
     seconds: float

@@ -53,6 +53,8 @@ class Reason(StrEnum):
     # cancelled
     ASKED = "asked"
     PARENT = "parent"
+    # waiting, with DUPLICATE
+    LANE = "lane"
     # scheduled or pending again
     RETRY = "retry"
     SNOOZE = "snooze"
@@ -64,7 +66,8 @@ MOVES: dict[str, tuple[frozenset[Status], Status]] = {
     "promote": (frozenset({Status.SCHEDULED, Status.WAITING}), Status.PENDING),
     "wait": (frozenset({Status.PENDING}), Status.WAITING),
     "claim": (frozenset({Status.PENDING}), Status.RUNNING),
-    "complete": (frozenset({Status.RUNNING, Status.WAITING}), Status.COMPLETED),
+    "complete": (frozenset({Status.RUNNING}), Status.COMPLETED),
+    "reuse": (frozenset({Status.PENDING, Status.WAITING}), Status.COMPLETED),
     "fail": (frozenset({Status.RUNNING, Status.WAITING}), Status.FAILED),
     "delay": (frozenset({Status.RUNNING}), Status.SCHEDULED),
     "release": (frozenset({Status.RUNNING}), Status.PENDING),

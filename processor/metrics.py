@@ -124,6 +124,7 @@ class Metrics:
             h.ClaimFinished: lambda it: self.claim.observe(it.seconds),
             h.JobStarted: self._job_started,
             h.JobSettled: self._job_settled,
+            h.JobReused: self._job_reused,
             h.SettleFinished: lambda it: self.settle.observe(it.seconds),
             h.OutcomeStale: self._outcome_stale,
             h.RowRefused: lambda it: self.rows_refused.labels(self._label(it.type)).inc(),
@@ -180,6 +181,9 @@ class Metrics:
         self._running.remove(it.job)
         children[0].inc()
         children[1].observe(it.seconds)
+
+    def _job_reused(self, it: h.JobReused) -> None:
+        self.jobs_finished.labels(self._label(it.type), "completed", _known(it.reason, _REASONS)).inc()
 
     def _outcome_stale(self, it: h.OutcomeStale) -> None:
         self._running.remove(it.job)

@@ -38,6 +38,7 @@ from processor.quantities import (
     against_folder,
     matching,
 )
+from processor.rates import Rate
 
 DATABASES = ("sqlite", "postgresql", "mysql", "mariadb")
 LEASE_BEATS = 4
@@ -57,6 +58,7 @@ Function = Annotated[str, AfterValidator(matching(f"{_NAME}:{_NAME}", 'a functio
 PrintableName = Annotated[
     str, AfterValidator(matching(r"[^\x00-\x1f\x7f]{1,200}", "1 to 200 letters without line ends"))
 ]
+StartRate = Annotated[str, AfterValidator(lambda text: str(Rate.parse(text)))]
 Attempts = Annotated[Count, Field(le=1000)]
 Factor = Annotated[Ratio, Field(ge=1, le=100)]
 Share = Annotated[Ratio, Field(ge=0, le=1)]
@@ -200,6 +202,14 @@ class Type(Section):
     retry: TypeRetry = TypeRetry()
     notify: Literal["both", "completed", "failed", "none"] = "both"
     jobs_per_worker: Count = 1
+    max_concurrent: Count | None = None
+    max_per_processor: Count | None = None
+    max_per_lane: Count = 1
+    rate: StartRate | None = None
+    dedupe: Literal["key", "payload", "none"] = "key"
+    reuse_result_for: Seconds = 0.0
+    across_owners: bool = False
+    queue_limit: Annotated[int, Field(ge=1)] | None = None
     interpreter: File | None = None
     pythonpath: Files | None = None
     environment: Table = Field(default={}, repr=False)

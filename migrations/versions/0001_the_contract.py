@@ -49,13 +49,15 @@ def upgrade() -> None:
             "paused", sa.Boolean(), nullable=False, server_default=sa.false(), comment="true: none of it is claimed"
         ),
         sa.Column("paused_until", Instant(), comment="none of it is claimed before this instant"),
-        sa.Column("max_concurrent", sa.Integer(), comment="running at once across all processors"),
+        sa.Column("max_concurrent", sa.BigInteger(), comment="running at once across all processors"),
         sa.Column("rate", Name, comment="starts in a time, for example 10/min"),
-        sa.Column("rate_tokens", sa.Float(53), comment="state of the rate"),
-        sa.Column("rate_at", Instant(), comment="when that state was written"),
+        sa.Column("rate_log", LongText, comment="state of the rate: the latest starts"),
+        sa.Column("rate_free_at", Instant(), comment="state of the rate: no start before this instant"),
+        sa.Column("rate_free_for", Name, comment="state of the rate: the rate it was found with"),
         sa.Column("updated_at", Instant(), nullable=False, server_default=now(), comment="latest change"),
         sa.CheckConstraint("max_concurrent >= 0", name="job_types_max_concurrent_is_not_negative"),
         *is_instant("job_types", "paused_until"),
+        *is_instant("job_types", "rate_free_at"),
         comment="what people set for a type while processors run; a type without a row has its defaults",
     )
     op.create_table(
@@ -176,7 +178,7 @@ def upgrade() -> None:
         sa.Column(
             "status", Name, nullable=False, server_default=sa.text("'live'"), comment="live, draining, stopped or dead"
         ),
-        sa.Column("types", JsonText(), nullable=False, comment="JSON list of the types it can run"),
+        sa.Column("types", JsonText(), nullable=False, comment="JSON: the types it can run, with their rules"),
         sa.Column("max_concurrent", sa.Integer(), nullable=False, comment="slots"),
         sa.Column("lock_file", LongText, comment="held while it or its supervisor lives"),
         sa.Column("beat_no", Identity, nullable=False, server_default=sa.text("1"), comment="heartbeats so far"),
@@ -286,7 +288,14 @@ def upgrade() -> None:
         "jobs_due", "jobs", ["type", sa.text("priority DESC"), "created_at", "id"], where="status = 'pending'"
     )
     partial_index("jobs_finished", "jobs", ["finished_at"], where="status IN ('completed', 'failed', 'cancelled')")
-    partial_index("jobs_key", "jobs", ["type", "key"], where="key IS NOT NULL", elsewhere=["type", "key"])
+    same_work = ["type", "key", "status", "finished_at"]
+    partial_index("jobs_key", "jobs", same_work, where="key IS NOT NULL", elsewhere=same_work)
+    partial_index(
+        "jobs_lane",
+        "jobs",
+        ["type", "concurrency_key", sa.text("priority DESC"), "created_at", "id"],
+        where="concurrency_key IS NOT NULL AND status IN ('pending', 'waiting')",
+    )
     partial_index("jobs_owner", "jobs", ["owner", "id"], where="owner IS NOT NULL", elsewhere=["owner", "id"])
     partial_index("jobs_parent", "jobs", ["parent_id"], where="parent_id IS NOT NULL", elsewhere=["parent_id"])
     partial_index("jobs_paused", "jobs", ["type"], where="status = 'paused'", elsewhere=None)
@@ -296,7 +305,7 @@ def upgrade() -> None:
     partial_index("jobs_running", "jobs", ["processor_id", "id"], where="status = 'running'")
     partial_index("jobs_scheduled", "jobs", ["run_at"], where="status = 'scheduled'")
     partial_index("jobs_subject", "jobs", ["subject", "id"], where="subject IS NOT NULL", elsewhere=["subject", "id"])
-    partial_index("jobs_waiting", "jobs", ["type", "concurrency_key"], where="status = 'waiting'", elsewhere=None)
+    partial_index("jobs_waiting_for", "jobs", ["duplicate_of", "id"], where="status = 'waiting'")
     op.create_index("processors_by_status", "processors", ["status"])
     op.create_index("schedules_next", "schedules", ["next_at"])
     op.create_index("job_errors_by_job", "job_errors", ["job_id", "id"])

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 @click.option("--in", "delay", type=duration, metavar="DURATION", help="Run it so much later (90s, 10m, 2h, 7d).")
 @click.option("--at", type=instant, metavar="INSTANT", help="Run it at this instant (2030-01-31T08:00Z).")
 @click.option("--owner", metavar="TEXT", help="Whom it belongs to, and who is notified.")
-@click.option("--key", metavar="TEXT", help="Your identity for the work, to recognise duplicates.")
+@click.option("--key", metavar="TEXT", help="Your name for the work: the same work is done once.")
 @click.option("--subject", metavar="TEXT", help="What it is about, such as chapter:123.")
-@click.option("--lane", metavar="TEXT", help="Lane, for later: it is stored, and nothing is limited by it yet.")
+@click.option("--lane", metavar="TEXT", help="Jobs of a type in one lane run one after the other.")
 @click.option("--max-attempts", type=int, metavar="N", help="Tries before it counts as failed (default: its type's).")
 @click.option("--timeout", type=duration, metavar="DURATION", help="Time limit of a try (default: its type's).")
 @pass_session
@@ -42,8 +42,10 @@ def enqueue(
     max_attempts: int | None,
     timeout: float | None,
 ) -> None:
-    """Insert a job of TYPE and print its id."""
+    """Insert a job of TYPE and print its id; with a --key, the id of the same work where that is there already."""
     from processor.queue import enqueue as queue
+    from processor.queue.rules import NO_RULES
+    from processor.work.roster import rules_of
 
     if delay is not None and at is not None:
         raise click.UsageError("--in and --at are two answers to one question; give one of them.")
@@ -60,7 +62,14 @@ def enqueue(
             max_attempts=max_attempts,
             timeout_seconds=timeout,
         )
-        click.echo(queue.enqueue(database, job))
+        own = session.settings.types.get(type_)
+        rules = rules_of(own) if own is not None else NO_RULES
+        enqueued = queue.enqueue(database, job, rules=rules, queue_limit=own.queue_limit if own is not None else None)
+        click.echo(enqueued.id)
+    if not enqueued.new:
+        click.echo(
+            f"note: job {enqueued.id} is the same work (its key is {visible(key)}); no other was made.", err=True
+        )
     _warn_of_strangers(session, type_)
 
 

@@ -42,6 +42,6 @@ def processors(session: Session, everyone: bool, limit: int, as_json: bool) -> N
     with session.database() as database:
         rows = lookup.processors_page(database, everyone=everyone, limit=limit)
     if as_json:
-        write_json([{**decoded(row), "types": json.loads(row["types"])} for row in rows])
+        write_json([{**decoded(row), "types": sorted(json.loads(row["types"]))} for row in rows])
     else:
         write_table(COLUMNS, rows, empty="No processor is alive. Start one with `jobtable run`.")

@@ -28,6 +28,7 @@ COMMANDS = {
     "enqueue": "enqueue:enqueue",
     "list": "jobs:list_jobs",
     "show": "jobs:show",
+    "explain": "explain:explain",
     "logs": "logs:logs",
     "cancel": "control:cancel",
     "pause": "control:pause",

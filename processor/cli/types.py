@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from processor.sections import Type
     from processor.settings import Settings
 
+DEFAULT = "default"
+MOST = 1_000_000
 WAITING = tuple(status for status in Status if status not in FINAL)
 
 
@@ -36,6 +38,8 @@ COLUMNS = (
     Column("kind", lambda row: row["kind"]),
     Column("attempts", lambda row: str(row["max_attempts"] or ""), right=True),
     Column("time limit", lambda row: span(row["timeout_seconds"]), right=True),
+    Column("at once", lambda row: "" if row["max_concurrent"] is None else str(row["max_concurrent"]), right=True),
+    Column("rate", lambda row: row["rate"] or ""),
     *(_count(status) for status in Status),
     Column("note", _note),
     Column("handler", lambda row: row["handler"]),
@@ -73,6 +77,7 @@ def _rows(settings: "Settings", database: "Database", finished: bool) -> list[Ro
         {
             "type": name,
             **_handler(settings, name),
+            **_limits(settings, name, set_by_people.get(name)),
             "handled": name in own or name in alive,
             "jobs": {status.value: counts[name][status] for status in (Status if finished else WAITING)}
             if name in counts
@@ -121,6 +126,15 @@ def _handler(settings: "Settings", name: str) -> dict[str, Any]:
     }
 
 
+def _limits(settings: "Settings", name: str, said: Row | None) -> dict[str, Any]:
+    """Say what limits a type: what people set, else what this configuration says."""
+    own = settings.types.get(name)
+    return {
+        key: said[key] if said is not None and said[key] is not None else getattr(own, key, None)
+        for key in ("max_concurrent", "rate")
+    }
+
+
 def _target(type_: "Type") -> str:
     from processor.provenance import mask_text
 
@@ -160,6 +174,52 @@ def resume(session: Session, name: str) -> None:
         _must_exist(session.settings, database, name)
         control.resume_type(database, name)
     click.echo(f"resumed the type {visible(name)}")
+
+
+def _limit(value: str) -> int | None:
+    """Read how many may run at once; `default` leaves it to each configuration."""
+    if value == DEFAULT:
+        return None
+    if not value.isdecimal() or int(value) > MOST:
+        raise click.BadParameter(f"{value!r} is no number of jobs from 0 to {MOST:,}, nor {DEFAULT!r}")
+    return int(value)
+
+
+def _rate(value: str) -> str | None:
+    """Read how many may start in a time."""
+    from processor.queue.rules import UNLIMITED
+    from processor.rates import Rate
+
+    if value in (DEFAULT, UNLIMITED):
+        return None if value == DEFAULT else UNLIMITED
+    try:
+        return str(Rate.parse(value))
+    except ValueError as error:
+        raise click.BadParameter(f"{error}; or {UNLIMITED!r}, or {DEFAULT!r}") from None
+
+
+@types.command("set")
+@configured
+@click.argument("name")
+@click.option("--max-concurrent", "limit", metavar="N", help="So many run at once, on all processors; or 'default'.")
+@click.option("--rate", metavar="RATE", help="So many start in a time (10/min); or 'unlimited', 'default'.")
+@pass_session
+def set_limits(session: Session, name: str, limit: str | None, rate: str | None) -> None:
+    """Limit a type on every processor, from its next claim on; 'default' goes back to what each has configured."""
+    if limit is None and rate is None:
+        raise click.UsageError("Nothing to set: give --max-concurrent, --rate, or both.")
+    from processor.queue import control
+
+    values: dict[str, Any] = {}
+    if limit is not None:
+        values["max_concurrent"] = _limit(limit)
+    if rate is not None:
+        values["rate"] = _rate(rate)
+    with session.database() as database:
+        _must_exist(session.settings, database, name)
+        control.limit_type(database, name, **values)
+    said = ", ".join(f"{key} {DEFAULT if value is None else value}" for key, value in values.items())
+    click.echo(f"set for the type {visible(name)}: {said}")
 
 
 def _must_exist(settings: "Settings", database: "Database", name: str) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, false, insert, null, select, update
+from sqlalchemy import Connection, case, delete, false, func, insert, null, select, update
 
 from models import job_types, jobs, notifications, now
 from processor.db.database import Database
@@ -44,7 +44,7 @@ def pause(database: Database, which: Filter) -> int:
 
 def resume(database: Database, which: Filter) -> int:
     """Let paused jobs go on; give how many."""
-    return _move(database, which, "resume", {"reason": None})
+    return _move(database, which, "resume", {"reason": None, "duplicate_of": None})
 
 
 def retry(database: Database, which: Filter) -> int:
@@ -88,18 +88,34 @@ def pause_type(database: Database, name: str, *, until: datetime | None = None, 
     _set_type(database, name, {"paused": not timed, "paused_until": end})
 
 
+def hold_type(database: Database, name: str, seconds: float) -> None:
+    """Keep a whole type from being claimed for so many seconds; a longer pause that is there already stays."""
+    end = database.dialect.after(seconds)
+    longer = func.coalesce(job_types.c.paused_until < end, True)
+    _set_type(
+        database, name, {"paused_until": case((longer, end), else_=job_types.c.paused_until)}, {"paused_until": end}
+    )
+
+
+def limit_type(database: Database, name: str, **values: Any) -> None:
+    """Set `max_concurrent` or `rate` of a type for every processor; None: as each is configured."""
+    _set_type(database, name, values)
+
+
 def resume_type(database: Database, name: str) -> None:
     """Let a type be claimed again."""
     _set_type(database, name, {"paused": False, "paused_until": None})
 
 
-def _set_type(database: Database, name: str, values: dict[str, Any]) -> None:
+def _set_type(database: Database, name: str, values: dict[str, Any], first: dict[str, Any] | None = None) -> None:
+    """Change the row of a type, or make it, then with the values of `first`."""
+
     def verb(connection: Connection) -> None:
         changed = connection.execute(
             update(job_types).where(job_types.c.name == name).values(**values, updated_at=now())
         )
         if not changed.rowcount:
-            connection.execute(insert(job_types).values(name=name, **values))
+            connection.execute(insert(job_types).values(name=name, **(first or values)))
 
     database.write(verb)
 

@@ -8,13 +8,16 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Self
 
-from sqlalchemy import Connection, case, insert, select
+from sqlalchemy import Connection, and_, case, func, insert, or_, select
 
 from models import jobs
 from models.types import NAME_LENGTH
 from processor.db.database import Database
 from processor.db.dialects import INTEGER, NUMBER, TEXT, Dialect, document
 from processor.errors import Refused
+from processor.lifecycle import FINAL, Status
+from processor.queue.rules import NO_RULES, Rules
+from processor.queue.where import is_, is_not_started, is_one_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,12 +135,56 @@ _COLUMNS = {
 _TIMES = {"delay_seconds": NUMBER, "run_at": TEXT, "expires_at": TEXT}
 
 
-def enqueue(database: Database, job: NewJob) -> int:
-    """Insert one job and give its id.
+@dataclass(frozen=True, slots=True)
+class Enqueued:
+    """The job that is there now; `new` is false where one of the same work was there already."""
 
-    Raises `ValuesRefused` naming the column that the database does not take, `DatabaseUnreachable`.
+    id: int
+    new: bool = True
+
+
+def enqueue(database: Database, job: NewJob, *, rules: Rules = NO_RULES, queue_limit: int | None = None) -> Enqueued:
+    """Insert one job, unless one with its key waits, runs, or lends its result; give its id.
+
+    `rules` and `queue_limit` are those of its type. Two that are enqueued in the same instant both become rows: then
+    the claim decides. Raises `Refused` where so many of its type wait, `ValuesRefused` naming the column that the
+    database does not take, `DatabaseUnreachable`.
     """
+    if job.key is not None and rules.dedupe != "none":
+        there = _same_work(database, job, rules)
+        if there is not None:
+            return Enqueued(there, new=False)
+    if queue_limit is not None:
+        _refuse_if_full(database, job.type, queue_limit)
+    return Enqueued(_insert_one(database, job))
 
+
+def _same_work(database: Database, job: NewJob, rules: Rules) -> int | None:
+    lends = and_(
+        is_(Status.COMPLETED),
+        jobs.c.duplicate_of.is_(None),
+        jobs.c.finished_at > database.dialect.after(-rules.reuse_result_for),
+    )
+    equal = [jobs.c.type == job.type, jobs.c.key == job.key, or_(is_one_of(set(Status) - FINAL), lends)]
+    if not rules.across_owners:
+        equal.append(jobs.c.owner.is_(None) if job.owner is None else jobs.c.owner == job.owner)
+    with database.read() as connection:
+        there: int | None = connection.execute(select(func.min(jobs.c.id)).where(*equal)).scalar()
+    return there
+
+
+def _refuse_if_full(database: Database, type_: str, limit: int) -> None:
+    waiting = select(jobs.c.id).where(jobs.c.type == type_, is_not_started()).limit(limit).subquery()
+    with database.read() as connection:
+        count = connection.execute(select(func.count()).select_from(waiting)).scalar_one()
+    if count >= limit:
+        raise Refused(
+            f"The queue of the type {type_!r} is full: {limit:,} of its jobs wait. Nothing was enqueued.",
+            "Try again when some have started, or raise queue_limit of the type. See `jobtable types`.",
+        )
+
+
+def _insert_one(database: Database, job: NewJob) -> int:
     def verb(connection: Connection) -> int:
         values: dict[str, Any] = {name: getattr(job, name) for name in (*_COLUMNS, "run_at", "expires_at")}
         if job.delay_seconds is not None:

@@ -246,6 +246,8 @@ class Orphan:
     crashes: int
     owner: str | None
     subject: str | None
+    key: str | None
+    concurrency_key: str | None
     cancel_requested: bool
     seconds: float
 

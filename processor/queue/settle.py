@@ -25,6 +25,7 @@ from processor.lifecycle import Reason, Status
 from processor.outcome import Kind, Outcome
 from processor.queue import verdicts
 from processor.queue.settlement import Settled, Settlement
+from processor.queue.waiting import GoneOn, go_on
 from processor.queue.where import is_
 
 
@@ -67,10 +68,13 @@ def unstorable(settlement: Settlement, why: str) -> Settlement:
 def _write(connection: Connection, dialect: Dialect, batch: Sequence[Settlement]) -> Settled:
     owned = _lock(connection, dialect, batch)
     ours = [_final_word(settlement, owned[settlement.job_id]) for settlement in batch if settlement.job_id in owned]
+    gone_on = GoneOn()
     if ours:
         verdicts.write(connection, dialect, ours)
+        gone_on = go_on(connection, dialect, ours)
     missing = [settlement for settlement in batch if settlement.job_id not in owned]
-    return Settled(accepted=tuple(ours)) + _explain(connection, dialect, missing)
+    settled = Settled(tuple(ours), reused=tuple(gone_on.reused), woken=gone_on.woken, unseen=gone_on.unseen)
+    return settled + _explain(connection, dialect, missing)
 
 
 def _explain(connection: Connection, dialect: Dialect, missing: Sequence[Settlement]) -> Settled:

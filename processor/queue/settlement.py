@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from processor.db.dialects import letters
 from processor.judge import Verdict
+from processor.queue.duplicates import Reused
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,8 @@ class Settlement:
     owner: str | None
     subject: str | None
     verdict: Verdict
+    key: str | None = None
+    concurrency_key: str | None = None
     again: bool = False
 
     @property
@@ -30,12 +33,19 @@ class Settlement:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What became of a batch: accepted as written, refused as stale, held by others, refused by the database."""
+    """What became of a batch: accepted as written, refused as stale, held by others, refused by the database.
+
+    Of rows that waited for these jobs: `reused` ended with a result, `woken` are pending again; `unseen` says that some
+    could not be looked at.
+    """
 
     accepted: tuple[Settlement, ...] = ()
     stale: tuple[Settlement, ...] = ()
     held: tuple[Settlement, ...] = ()
     unstorable: tuple[tuple[Settlement, str], ...] = ()
+    reused: tuple[Reused, ...] = ()
+    woken: int = 0
+    unseen: bool = False
 
     def __add__(self, other: "Settled") -> "Settled":
         return Settled(
@@ -43,4 +53,7 @@ class Settled:
             self.stale + other.stale,
             self.held + other.held,
             self.unstorable + other.unstorable,
+            self.reused + other.reused,
+            self.woken + other.woken,
+            self.unseen or other.unseen,
         )

@@ -1,9 +1,9 @@
 """Conditions that more than one verb states, written so that the partial indexes are seen to serve them."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, exists, literal_column, or_, select
+from sqlalchemy import ColumnElement, and_, exists, func, literal_column, or_, select
 
 from models import job_types, jobs, now
 from processor.lifecycle import FINAL, NOT_STARTED, Status
@@ -37,6 +37,11 @@ def is_due() -> tuple[ColumnElement[bool], ...]:
     )
 
 
+def is_due_without(ids: Collection[int]) -> tuple[ColumnElement[bool], ...]:
+    """State the same of rows other than these."""
+    return (*is_due(), jobs.c.id.not_in(sorted(ids))) if ids else is_due()
+
+
 def is_paused(type_: Any) -> ColumnElement[bool]:
     """State that somebody keeps this type (a name or a column) from being claimed."""
     return exists(
@@ -44,6 +49,11 @@ def is_paused(type_: Any) -> ColumnElement[bool]:
             and_(job_types.c.name == type_, or_(job_types.c.paused, job_types.c.paused_until > now()))
         )
     )
+
+
+def is_held_back(said: Any) -> ColumnElement[bool]:
+    """State that a row of `job_types` (or an alias of it) says that its type is paused."""
+    return or_(said.c.paused, func.coalesce(said.c.paused_until > now(), False))
 
 
 def _constant(status: Status) -> Any:

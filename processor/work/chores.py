@@ -4,11 +4,13 @@ from collections.abc import Callable
 
 from processor import happenings as h
 from processor.errors import ValuesRefused
-from processor.queue import leases, upkeep, wakeup
+from processor.queue import leases, upkeep, waiting, wakeup
 from processor.work.rescue import Rescuer, settle_lost
 from processor.work.rhythm import Rhythm
 from processor.work.state import State
 
+WAITING_PAUSE = 5.0
+"""Seconds between two looks at rows that wait; nearly all are woken by the settle of what they wait for."""
 RESCUE_PAUSE = 5.0
 """Seconds between two looks at the other processors; the proof of death needs readings closer than half a lease."""
 MOVES_PER_TURN = 10
@@ -22,6 +24,7 @@ class Chores:
         self._rescuer = Rescuer(state.database, state.happenings, processor.lease, processor.workdir)
         self._rescue = Rhythm(min(RESCUE_PAUSE, state.settings.processor.lease / 4), jitter=0.2)
         self.poll = Rhythm(state.settings.processor.poll_interval, jitter=0.2)
+        self._waiting = Rhythm(WAITING_PAUSE, jitter=0.2)
         self._refusals: set[str] = set()
         self._of_a_poll = (
             self._move,
@@ -29,6 +32,7 @@ class Chores:
             self._stop_cancelled,
             self._reconcile,
             self._bury_former_lives,
+            self._look_at_waiting,
             self._fall_asleep,
         )
 
@@ -72,6 +76,18 @@ class Chores:
             upkeep.cancel_asked(self._state.database, self._state.roster.notifies)
         except ValuesRefused as refusal:
             self._complain(refusal.message)
+
+    def _look_at_waiting(self) -> None:
+        """Let rows go on that wait for nothing any more."""
+        state = self._state
+        if not state.unseen and not self._waiting.is_due():
+            return
+        self._waiting.rest()
+        rules = {name: runnable.rules for name, runnable in state.roster.types.items()}
+        gone_on = waiting.look(state.database, rules, state.roster.notifies)
+        state.unseen = gone_on.unseen
+        for reused in gone_on.reused:
+            state.happenings.emit(h.JobReused(reused.id, reused.type, reused.original, reused.reason.value))
 
     def _fall_asleep(self) -> None:
         """Ask for a notice, where the settings want one; the claim of this turn is the last look before the rest."""

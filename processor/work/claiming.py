@@ -7,11 +7,11 @@ the abandoned list, and the next heartbeat gives those rows back; nothing of the
 import time
 
 from processor.errors import DatabaseError, ValuesRefused
-from processor.happenings import ClaimFinished, RowRefused, SlotsUsed
+from processor.happenings import ClaimFinished, JobReused, RowRefused, RuleUnusable, SlotsUsed
 from processor.judge import Policy
 from processor.outcome import Kind, Outcome
-from processor.queue.claim import ClaimedJob, Slots, claim, set_aside
-from processor.work.fitness import unfit
+from processor.queue.claim import ClaimedJob, Slots, Taken, claim, set_aside
+from processor.queue.fitness import unfit
 from processor.work.roster import Runnable
 from processor.work.state import MOST_MISFITS, State
 
@@ -41,13 +41,14 @@ class Claiming:
         state.claim_no += 1
         before = time.monotonic()
         try:
-            claimed = claim(
+            taken = claim(
                 state.database,
                 state.life.id,
                 state.claim_no,
-                state.roster.wanted(),
+                state.roster.wanted(state.ledger.running),
                 room,
                 max_payload_bytes=state.settings.processor.max_payload_bytes,
+                notifies=state.roster.notifies,
                 without=state.passed_over(),
             )
         except ValuesRefused as refusal:
@@ -58,16 +59,26 @@ class Claiming:
             state.abandoned.append(state.claim_no)
             raise
         types = state.roster.types
-        processes = sum(job.type not in types or types[job.type].process for job in claimed)
+        processes = sum(job.type not in types or types[job.type].process for job in taken.jobs)
         state.short_of_processes = processes >= room.processes
-        state.more_is_due = len(claimed) >= room.jobs
-        state.happenings.emit(ClaimFinished(len(claimed), room.jobs, time.monotonic() - before))
-        return claimed
+        state.more_is_due = len(taken.jobs) >= room.jobs or taken.moved_on
+        state.happenings.emit(ClaimFinished(len(taken.jobs), room.jobs, time.monotonic() - before))
+        self._tell(taken)
+        return taken.jobs
+
+    def _tell(self, taken: Taken) -> None:
+        state = self._state
+        state.decided |= taken.decided
+        for reused in taken.reused:
+            state.happenings.emit(JobReused(reused.id, reused.type, reused.original, reused.reason.value))
+        for unreadable in taken.unreadable.items() - state.unreadable:
+            state.unreadable.add(unreadable)
+            state.happenings.emit(RuleUnusable(*unreadable))
 
     def _set_aside(self, room: Slots, refusal: ValuesRefused) -> None:
         """Get the row that broke the claim out of the way; the next turn claims its neighbours."""
-        state, wanted = self._state, self._state.roster.wanted()
-        misfits = set_aside(state.database, state.life.id, wanted, room, state.roster.notifies, state.passed_over())
+        state, wanted = self._state, self._state.roster.wanted(self._state.ledger.running)
+        misfits = set_aside(state.database, wanted, room, state.roster.notifies, state.passed_over())
         if not misfits or len(state.misfits) > MOST_MISFITS:
             raise refusal
         for misfit in misfits:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h
 NEVER_AGAIN = 65  # EX_DATAERR
-KEYS = frozenset(("progress", "message", "output", "log", "level", "result", "retry_in", "enqueue"))
+KEYS = frozenset(("progress", "message", "output", "log", "level", "result", "retry_in", "hold_type", "enqueue"))
 QUOTED = 120  # characters of a bad line
 LINE_ROOM = 64 * 1024  # of a line on descriptor 3, beside the result
 WRITE_SIZE = 64 * 1024
@@ -138,6 +138,8 @@ class Command(Process):
             self._result = json_text(report["result"], self.spec.result_bytes)
         if "retry_in" in report:
             self._retry_in = float(report["retry_in"])
+        if "hold_type" in report:
+            self.run.hold(report["hold_type"])
         if "enqueue" in report:
             rows = report["enqueue"]
             self._enqueue_bytes += len(json_text(rows))
@@ -220,6 +222,7 @@ def _checked(report: Any) -> dict[str, Any]:
         raise ValueError(f"unknown key {unknown[0]!r}" if unknown else "an empty object")
     _check_number(report, "progress", math.inf)
     _check_number(report, "retry_in", 10 * 365 * 86400)
+    _check_number(report, "hold_type", 10 * 365 * 86400)
     rows = report.get("enqueue", [])
     rows = rows if isinstance(rows, list) else [rows]
     if not all(isinstance(row, dict) and isinstance(row.get("type"), str) for row in rows):

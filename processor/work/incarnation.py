@@ -94,7 +94,7 @@ class Incarnation:
             host=socket.gethostname()[:200],
             pid=os.getpid(),
             version=our_version(),
-            types=json.dumps(sorted(roster.types)),
+            types=json.dumps({name: roster.types[name].rules.facts() for name in sorted(roster.types)}),
             max_concurrent=settings.processor.max_concurrent,
             lock_file=str(self._lock.path),
         )

@@ -5,7 +5,7 @@ database was away holds a thousand verdicts and claims nothing more.
 """
 
 import random
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -55,6 +55,7 @@ class Ledger:
         self._by_claim: dict[tuple[int, int], Run] = {}
         self._numbers = 0
         self._processes = 0
+        self._running: Counter[str] = Counter()
 
     @property
     def used(self) -> int:
@@ -62,6 +63,9 @@ class Ledger:
 
     def room(self, jobs: int, processes: int) -> Slots:
         return Slots(jobs - self.used, processes - self._processes)
+
+    def running(self, type_: str) -> int:
+        return self._running[type_]
 
     def open(self, job: ClaimedJob, runnable: Runnable, processor_id: str) -> Run:
         self._numbers += 1
@@ -72,6 +76,7 @@ class Ledger:
         self.runs[run.number] = run
         self._by_claim[job.id, job.claim_no] = run
         self._processes += runnable.process
+        self._running[job.type] += 1
         return run
 
     def close(self, run: Run, outcome: Outcome) -> Settlement:
@@ -79,6 +84,7 @@ class Ledger:
         del self.runs[run.number]
         del self._by_claim[run.job.id, run.job.claim_no]
         self._processes -= run.runnable.process
+        self._running[run.job.type] -= 1
         if run.events:
             self.unsaid.append(run.told())
         settlement = _settlement(run, outcome)
@@ -153,7 +159,18 @@ def _settlement(run: Run, outcome: Outcome) -> Settlement:
         policy=run.policy,
         chance=random.random(),  # noqa: S311 - spreads retries, guards nothing
     )
-    return Settlement(job.id, run.processor_id, job.claim_no, job.type, job.attempt, job.owner, job.subject, verdict)
+    return Settlement(
+        job.id,
+        run.processor_id,
+        job.claim_no,
+        job.type,
+        job.attempt,
+        job.owner,
+        job.subject,
+        verdict,
+        job.key,
+        job.concurrency_key,
+    )
 
 
 def settlement_of(orphan: Orphan, outcome: Outcome, policy: Policy) -> Settlement:
@@ -177,4 +194,6 @@ def settlement_of(orphan: Orphan, outcome: Outcome, policy: Policy) -> Settlemen
         orphan.owner,
         orphan.subject,
         verdict,
+        orphan.key,
+        orphan.concurrency_key,
     )

@@ -4,7 +4,7 @@ import time
 from dataclasses import replace
 
 from processor.errors import Refused
-from processor.happenings import JobStarted, MachineRefused, SupervisorLost, SupervisorNotice
+from processor.happenings import JobStarted, MachineRefused, SupervisorLost, SupervisorNotice, TypeHeld
 from processor.outcome import Kind, Outcome
 from processor.queue.enqueue import NewJob
 from processor.queue.events import Event
@@ -59,6 +59,9 @@ class Listening:
             self._state.happenings.emit(JobStarted(run.job.id, run.job.type, run.job.attempt, run.job.wait_seconds))
         elif tell == "event":
             run.tell(Event(message["kind"], message.get("level"), message.get("percent"), message.get("text")))
+        elif tell == "hold":
+            self._state.hold(run.job.type, message["seconds"])
+            self._state.happenings.emit(TypeHeld(run.job.id, run.job.type, message["seconds"]))
         elif tell == "ended":
             outcome = _outcome(message)
             self._note_the_machine(outcome)

@@ -10,7 +10,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from processor.errors import SettingsError
 from processor.happenings import HandlerUnusable, Happenings
 from processor.judge import Backoff, Policy
 from processor.queue.claim import Wanted
+from processor.queue.rules import NO_RULES, Rules
 from processor.sections import Type
 from processor.settings import Limits, Settings
 
@@ -39,10 +40,16 @@ class Runnable:
     spec: dict[str, Any]
     policy: Policy
     timeout: float
+    rules: Rules = NO_RULES
+    max_per_processor: int | None = None
 
     @property
     def process(self) -> bool:
         return bool(self.spec["kind"] != "shared")
+
+    def wanted(self, running: int) -> Wanted:
+        room = None if self.max_per_processor is None else self.max_per_processor - running
+        return Wanted(self.type, self.process, self.rules, room)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +58,10 @@ class Roster:
 
     types: Mapping[str, Runnable] = field(default_factory=dict)
 
-    def wanted(self) -> list[Wanted]:
-        return [Wanted(runnable.type, runnable.process) for runnable in self.types.values()]
+    def wanted(self, running: Callable[[str], int]) -> list[Wanted]:
+        """Give what to claim, where so many of a type are running here."""
+        wanted = [one.wanted(running(one.type)) for one in self.types.values()]
+        return [one for one in wanted if one.room is None or one.room > 0]
 
     def notifies(self, type_: str, status: Any) -> bool:
         """Tell whether a final state is worth a notification; of a type that is not ours: as by default."""
@@ -84,7 +93,20 @@ def _decorated(name: str, answer: dict[str, Any]) -> Type:
 
 def _complete(settings: Settings, name: str, entry: Type, answer: dict[str, Any]) -> Runnable:
     limits = settings.limits(entry)
-    return Runnable(name, _spec(settings, name, entry, limits, answer), _policy(limits), limits.timeout)
+    spec = _spec(settings, name, entry, limits, answer)
+    return Runnable(name, spec, _policy(limits), limits.timeout, rules_of(entry), entry.max_per_processor)
+
+
+def rules_of(entry: Type) -> Rules:
+    """Give what limits a type by its configuration."""
+    return Rules(
+        entry.max_concurrent,
+        entry.rate,
+        entry.max_per_lane,
+        entry.dedupe,
+        entry.reuse_result_for,
+        entry.across_owners,
+    )
 
 
 def _policy(limits: Limits) -> Policy:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 MESSAGE_BYTES = 8 * 1024
 DETAIL_BYTES = 16 * 1024
 LEVELS = frozenset(("debug", "info", "warning", "error", "stdout", "stderr"))
+LONGEST_HOLD = 366 * 86_400.0  # seconds
 SAYABLE = frozenset("returned raised retry snooze refused cancelled memory unusable protocol malformed".split())
 PROGRESS_PAUSE = 0.1  # seconds between two reports of a run whose output was cut
 
@@ -146,12 +147,20 @@ class Run:
         text = clean(text) if isinstance(text, str) else ""
         if kind == "progress":
             self._progress(message.get("percent"), text)
+        elif kind == "hold":
+            self.hold(message.get("seconds"))
         elif kind == "output":
             self._tell_text({"kind": "output"}, text)
         else:
             level = message.get("level")
             known = isinstance(level, str) and level in LEVELS
             self._tell_text({"kind": "log", "level": level if known else "info"}, text)
+
+    def hold(self, seconds: Any) -> None:
+        """Ask the daemon to keep the whole type from starting for so long."""
+        amount = _amount(seconds)
+        if amount is not None:
+            self.supervisor.tell({"tell": "hold", "run": self.number, "seconds": min(float(amount), LONGEST_HOLD)})
 
     def _tell_text(self, event: Message, text: str) -> None:
         if self._has_room(text):

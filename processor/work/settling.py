@@ -10,7 +10,7 @@ from processor import happenings as h
 from processor.db.database import hangs_up
 from processor.errors import DatabaseError, ValuesRefused
 from processor.lifecycle import Reason
-from processor.queue import events
+from processor.queue import control, events
 from processor.queue.events import Told
 from processor.queue.settle import settle, unstorable
 from processor.queue.settlement import Settled, Settlement
@@ -46,6 +46,7 @@ class Settling:
         state = self._state
         if state.patience.away:
             return
+        self._hold()
         if not self._tell():
             return  # the last words of a job come before its verdict, or the fence refuses them
         if state.ledger.held and self._held.is_due():
@@ -53,6 +54,14 @@ class Settling:
         if state.ledger.outbox:
             with state.patience.step():
                 self._write(state.ledger.next_batch(max(1, BATCH >> self._failures), BATCH_BYTES))
+
+    def _hold(self) -> None:
+        """Keep types from being claimed, as their handlers asked: before the next claim."""
+        holds = self._state.holds
+        for type_ in list(holds):
+            with self._state.patience.step():
+                control.hold_type(self._state.database, type_, max(0.0, holds[type_] - time.monotonic()))
+                del holds[type_]
 
     def _tell(self) -> bool:
         """Write what jobs told: before their verdicts, because the fence lets only running jobs speak.
@@ -128,13 +137,17 @@ class Settling:
         for settlement in settled.stale:
             outcome = settlement.verdict.outcome.kind.value
             emit(h.OutcomeStale(settlement.job_id, settlement.type, settlement.attempt, outcome))
+        for reused in settled.reused:
+            emit(h.JobReused(reused.id, reused.type, reused.original, reused.reason.value))
+        self._state.unseen |= settled.unseen
+        self._state.more_is_due |= settled.woken > 0 or any(one.type in self._state.decided for one in settled.accepted)
         for settlement, error in settled.unstorable:
             emit(h.OutcomeUnstorable(settlement.job_id, settlement.type, error))
 
     def pause(self) -> float:
         """How long it may rest, in seconds: not at all with verdicts to write, a little with something to tell."""
         ledger = self._state.ledger
-        if ledger.outbox:
+        if ledger.outbox or self._state.holds:
             return 0.0
         if ledger.held:
             return self._held.remaining()

@@ -39,6 +39,14 @@ class State:
     abandoned: list[int] = field(default_factory=list)
     misfits: dict[int, float] = field(default_factory=dict)
     """Rows that can neither be claimed nor be marked as failed, and until when they are passed over."""
+    decided: set[str] = field(default_factory=set)
+    """Types of which a claim found rows that had to be decided about: where one ends, another may begin."""
+    unreadable: set[tuple[str, str]] = field(default_factory=set)
+    """Rules that nobody can read, as (type, why), that were said."""
+    holds: dict[str, float] = field(default_factory=dict)
+    """Types that a handler asked to hold back, and until when by the monotonic clock; not written yet."""
+    unseen: bool = False
+    """Whether rows may go on that a settle could not look at."""
     former: list[str] = field(default_factory=list)
     """Ids of earlier incarnations of this process whose rows do not say yet that they are over."""
     life: Incarnation = field(init=False)
@@ -59,6 +67,10 @@ class State:
 
     def pass_over(self, job: int) -> None:
         self.misfits[job] = time.monotonic() + MISFIT_PAUSE
+
+    def hold(self, type_: str, seconds: float) -> None:
+        """Remember that a type is to be held back for so long; it is written with the next thing that is."""
+        self.holds[type_] = max(self.holds.get(type_, 0.0), time.monotonic() + seconds)
 
     def machine_refused(self) -> None:
         """Nothing could be started here: claim no more for a while, longer each time, until something starts."""

@@ -50,7 +50,7 @@ def insert_past_the_constraints(queue: Queue, statement: str = WORN_OUT) -> None
 
 
 def ids(queue: Queue, without: tuple[int, ...] = ()) -> list[int]:
-    claimed = claim(queue.database, "p1", 1, WANTED, SLOTS, max_payload_bytes=1000, without=without)
+    claimed = claim(queue.database, "p1", 1, WANTED, SLOTS, max_payload_bytes=1000, notifies=both, without=without).jobs
     return [job.id for job in claimed]
 
 
@@ -59,7 +59,7 @@ def test_a_row_that_breaks_the_claim_fails_alone_as_malformed(queue: Queue) -> N
     queue.insert("type", "'a'", "'a'")
     with pytest.raises(ValuesRefused):
         ids(queue)
-    [misfit] = set_aside(queue.database, "p1", WANTED, SLOTS, both)
+    [misfit] = set_aside(queue.database, WANTED, SLOTS, both)
     assert (misfit.id, misfit.type, misfit.failed) == (1, "a", True)
     assert queue.status(1) == ("failed", "malformed")
     [(message,)] = queue.rows("SELECT error_message FROM jobs WHERE id = 1")
@@ -89,7 +89,7 @@ def test_a_row_that_nobody_may_change_is_passed_over(queue: Queue) -> None:
         queue.rows(statement)
     with pytest.raises(ValuesRefused, match="row 1 is mine"):
         ids(queue)
-    [misfit] = set_aside(queue.database, "p1", WANTED, SLOTS, both)
+    [misfit] = set_aside(queue.database, WANTED, SLOTS, both)
     assert (misfit.id, misfit.failed) == (1, False)
     assert "row 1 is mine" in misfit.error
     assert ids(queue, without=(1,)) == [2]
@@ -122,14 +122,14 @@ def test_a_trigger_that_lets_nothing_start_blames_no_row(queue: Queue) -> None:
     queue.insert("type", "'a'", "'a'")
     for statement in REFUSES_ROW_1[queue.kind]:
         queue.rows(statement.replace("OLD.id = 1", "OLD.id > 0"))
-    assert set_aside(queue.database, "p1", WANTED, SLOTS, both) == []
+    assert set_aside(queue.database, WANTED, SLOTS, both) == []
     assert queue.rows("SELECT count(*) FROM jobs WHERE status = 'pending'") == [(2,)]
 
 
 def test_rows_of_a_paused_type_are_not_tried(queue: Queue) -> None:
     insert_past_the_constraints(queue)
     queue.rows("INSERT INTO job_types (name, paused) VALUES ('a', true)")
-    assert set_aside(queue.database, "p1", WANTED, SLOTS, both) == []
+    assert set_aside(queue.database, WANTED, SLOTS, both) == []
     assert queue.status(1) == ("pending", None)
 
 

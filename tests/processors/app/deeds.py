@@ -174,3 +174,18 @@ def burn(job):
     while time.process_time() < until:
         pass
     return len(held)
+
+
+def spell(job):
+    """Take some time, and write down from when to when."""
+    note(job)
+    begin = time.monotonic()
+    time.sleep(job.payload["seconds"])
+    line = f"[{begin}, {time.monotonic()}]\n".encode()
+    descriptor = os.open(Path(job.payload["log"]).with_suffix(".spells"), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(descriptor, line)
+    os.close(descriptor)
+
+
+def hold(job):
+    job.hold_type(3600)

@@ -7,25 +7,25 @@ LIMIT %(param_1)s
 
 SELECT processors.id
 FROM processors
-WHERE processors.id = %(id_1)s AND processors.status = %(status_1)s AND processors.lease_until > (utc_timestamp(6)) LOCK IN SHARE MODE
+WHERE processors.id = %(claimant)s AND processors.status = %(status_1)s AND processors.lease_until > (utc_timestamp(6)) LOCK IN SHARE MODE
 
-SELECT jobs.id, jobs.type, jobs.priority, jobs.created_at
-FROM jobs
-WHERE jobs.type = %(type_1)s AND jobs.status = 'pending' AND (jobs.run_at IS NULL OR jobs.run_at <= (utc_timestamp(6))) AND jobs.cancel_requested = 0 AND NOT (EXISTS (SELECT job_types.name
+SELECT job_types.name, job_types.max_concurrent, job_types.rate, job_types.rate_free_for, job_types.paused = 1 OR coalesce(job_types.paused_until > (utc_timestamp(6)), %(coalesce_1)s) = 1 AS paused, job_types.rate_free_at > (utc_timestamp(6)) AS held
 FROM job_types
-WHERE job_types.name = %(param_1)s AND (job_types.paused = 1 OR job_types.paused_until > (utc_timestamp(6))))) ORDER BY jobs.priority DESC, jobs.created_at, jobs.id
-LIMIT %(param_2)s FOR UPDATE SKIP LOCKED
+WHERE job_types.name IN (%(name_1_1)s, %(name_1_2)s)
 
-SELECT jobs.id, jobs.type, jobs.priority, jobs.created_at
+SELECT jobs.id, jobs.type, jobs.priority, jobs.created_at, jobs.concurrency_key, jobs.`key`
 FROM jobs
-WHERE jobs.type = %(type_1)s AND jobs.status = 'pending' AND (jobs.run_at IS NULL OR jobs.run_at <= (utc_timestamp(6))) AND jobs.cancel_requested = 0 AND NOT (EXISTS (SELECT job_types.name
-FROM job_types
-WHERE job_types.name = %(param_1)s AND (job_types.paused = 1 OR job_types.paused_until > (utc_timestamp(6))))) ORDER BY jobs.priority DESC, jobs.created_at, jobs.id
-LIMIT %(param_2)s FOR UPDATE SKIP LOCKED
+WHERE jobs.type = %(type_1)s AND jobs.status = 'pending' AND (jobs.run_at IS NULL OR jobs.run_at <= (utc_timestamp(6))) AND jobs.cancel_requested = 0 ORDER BY jobs.priority DESC, jobs.created_at, jobs.id
+LIMIT %(param_1)s FOR UPDATE SKIP LOCKED
 
-UPDATE jobs SET status=%(status)s, reason=%(reason)s, attempt=(jobs.attempt + %(attempt_1)s), processor_id=%(processor_id)s, claim_no=%(claim_no)s, started_at=(utc_timestamp(6)), progress=%(progress)s, progress_message=%(progress_message)s WHERE jobs.id IN (%(id_1_1)s) AND jobs.status = 'pending'
+SELECT jobs.id, jobs.type, jobs.priority, jobs.created_at, jobs.concurrency_key, jobs.`key`
+FROM jobs
+WHERE jobs.type = %(type_1)s AND jobs.status = 'pending' AND (jobs.run_at IS NULL OR jobs.run_at <= (utc_timestamp(6))) AND jobs.cancel_requested = 0 ORDER BY jobs.priority DESC, jobs.created_at, jobs.id
+LIMIT %(param_1)s FOR UPDATE SKIP LOCKED
 
-SELECT jobs.id, jobs.type, jobs.priority, jobs.created_at, jobs.attempt, CASE WHEN (octet_length(jobs.payload) <= %(octet_length_1)s) THEN CAST(jobs.payload AS CHAR) END AS payload, octet_length(jobs.payload) AS payload_bytes, jobs.max_attempts, jobs.timeout_seconds, jobs.owner, jobs.`key`, jobs.subject, jobs.crashes, coalesce(jobs.expires_at <= (utc_timestamp(6)), %(coalesce_1)s) AS expired, timestampdiff(MICROSECOND, coalesce(jobs.run_at, jobs.created_at), (utc_timestamp(6))) / %(timestampdiff_1)s AS wait_seconds
+UPDATE jobs SET status=%(status)s, reason=%(reason)s, attempt=(jobs.attempt + %(attempt_1)s), processor_id=%(claimant)s, claim_no=%(number)s, started_at=(utc_timestamp(6)), progress=%(progress)s, progress_message=%(progress_message)s WHERE jobs.id IN (%(id_1_1)s) AND jobs.status = 'pending'
+
+SELECT jobs.id, jobs.type, jobs.priority, jobs.created_at, jobs.attempt, CASE WHEN (octet_length(jobs.payload) <= %(octet_length_1)s) THEN CAST(jobs.payload AS CHAR) END AS payload, octet_length(jobs.payload) AS payload_bytes, jobs.max_attempts, jobs.timeout_seconds, jobs.owner, jobs.`key`, jobs.subject, jobs.concurrency_key, jobs.crashes, coalesce(jobs.expires_at <= (utc_timestamp(6)), %(coalesce_1)s) AS expired, timestampdiff(MICROSECOND, coalesce(jobs.run_at, jobs.created_at), (utc_timestamp(6))) / %(timestampdiff_1)s AS wait_seconds
 FROM jobs
 WHERE jobs.id IN (%(id_1_1)s)
 

@@ -3,23 +3,28 @@
 WITH me AS MATERIALIZED
 (SELECT processors.id AS id
 FROM processors
-WHERE processors.id = %(id_1)s::VARCHAR AND processors.status = %(status_1)s::VARCHAR AND processors.lease_until > statement_timestamp() FOR KEY SHARE),
+WHERE processors.id = %(claimant)s::VARCHAR AND processors.status = %(status_1)s::VARCHAR AND processors.lease_until > statement_timestamp() FOR KEY SHARE),
 due AS MATERIALIZED
-(SELECT best.id AS id, best.priority AS priority, best.created_at AS created_at, wanted.process AS process
-FROM me JOIN (SELECT * FROM jsonb_to_recordset(CAST(%(wanted)s AS jsonb)) AS document ("type" text, "process" bigint)) AS wanted ON true JOIN LATERAL (SELECT jobs.id AS id, jobs.priority AS priority, jobs.created_at AS created_at
+(SELECT best.id AS id, wanted.type AS type, best.priority AS priority, best.created_at AS created_at, best.guarded AS guarded, wanted.process AS process
+FROM me JOIN (SELECT * FROM jsonb_to_recordset(CAST(%(wanted)s AS jsonb)) AS document ("type" text, "process" bigint, "room" bigint, "max_concurrent" bigint, "rate" text, "payloads" bigint, "keyed" bigint)) AS wanted ON true LEFT OUTER JOIN job_types AS said ON said.name = wanted.type JOIN LATERAL (SELECT jobs.id AS id, jobs.priority AS priority, jobs.created_at AS created_at, coalesce(wanted.payloads = 1 OR coalesce(said.max_concurrent, wanted.max_concurrent) IS NOT NULL OR coalesce(said.rate, wanted.rate) != 'unlimited' OR jobs.concurrency_key IS NOT NULL OR wanted.keyed = 1 AND jobs.key IS NOT NULL, %(coalesce_1)s) AS guarded
 FROM jobs
 WHERE jobs.type = wanted.type AND jobs.status = 'pending' AND (jobs.run_at IS NULL OR jobs.run_at <= statement_timestamp()) AND NOT jobs.cancel_requested ORDER BY jobs.priority DESC, jobs.created_at, jobs.id
-LIMIT %(param_1)s::INTEGER FOR UPDATE SKIP LOCKED) AS best ON true
-WHERE NOT (EXISTS (SELECT job_types.name
-FROM job_types
-WHERE job_types.name = wanted.type AND (job_types.paused OR job_types.paused_until > statement_timestamp())))),
+LIMIT least(%(slots)s::BIGINT, coalesce(wanted.room, %(slots)s::BIGINT), CASE WHEN (coalesce(said.max_concurrent, wanted.max_concurrent) IS NOT NULL) THEN greatest(0, coalesce(said.max_concurrent, wanted.max_concurrent) - (SELECT count(*) AS count_1
+FROM jobs AS runs
+WHERE runs.status = 'running' AND runs.type = wanted.type)) END) FOR UPDATE OF jobs SKIP LOCKED) AS best ON true
+WHERE NOT coalesce(said.paused OR coalesce(said.paused_until > statement_timestamp(), %(coalesce_2)s) OR said.rate_free_at > statement_timestamp() AND said.rate_free_for = coalesce(said.rate, wanted.rate), %(coalesce_3)s)),
 chosen AS
-(SELECT ranked.id AS id
-FROM (SELECT due.id AS id, due.priority AS priority, due.created_at AS created_at, due.process AS process, sum(due.process) OVER (ORDER BY due.priority DESC, due.created_at, due.id) AS processes
+(SELECT ranked.id AS id, ranked.type AS type, ranked.priority AS priority, ranked.created_at AS created_at, ranked.guarded AS guarded, ranked.process AS process, ranked.processes AS processes
+FROM (SELECT due.id AS id, due.type AS type, due.priority AS priority, due.created_at AS created_at, due.guarded AS guarded, due.process AS process, sum(due.process) OVER (ORDER BY due.priority DESC, due.created_at, due.id) AS processes
 FROM due) AS ranked
-WHERE ranked.process = %(process_1)s::BIGINT OR ranked.processes <= %(processes_1)s::BIGINT ORDER BY ranked.priority DESC, ranked.created_at, ranked.id
-LIMIT %(param_2)s::INTEGER)
-UPDATE jobs SET status=%(status)s::VARCHAR, reason=%(reason)s::VARCHAR, attempt=(jobs.attempt + %(attempt_1)s::INTEGER), processor_id=%(processor_id)s::VARCHAR, claim_no=%(claim_no)s::BIGINT, started_at=statement_timestamp(), progress=%(progress)s, progress_message=%(progress_message)s::VARCHAR FROM chosen WHERE jobs.id = chosen.id AND jobs.status = 'pending' RETURNING jobs.id, jobs.type, jobs.priority, jobs.created_at, jobs.attempt, CASE WHEN (octet_length(CAST(jobs.payload AS TEXT)) <= %(octet_length_1)s::INTEGER) THEN CAST(jobs.payload AS TEXT) END AS payload, octet_length(CAST(jobs.payload AS TEXT)) AS payload_bytes, jobs.max_attempts, jobs.timeout_seconds, jobs.owner, jobs.key, jobs.subject, jobs.crashes, coalesce(jobs.expires_at <= statement_timestamp(), %(coalesce_1)s) AS expired, CAST(EXTRACT(epoch FROM statement_timestamp() - coalesce(jobs.run_at, jobs.created_at)) AS FLOAT(53)) AS wait_seconds
+WHERE ranked.process = %(process_1)s::BIGINT OR ranked.processes <= %(processes)s::BIGINT ORDER BY ranked.priority DESC, ranked.created_at, ranked.id
+LIMIT %(slots)s::BIGINT),
+taken AS
+(UPDATE jobs SET status=%(param_1)s::VARCHAR, reason=%(param_2)s::VARCHAR, attempt=(jobs.attempt + %(attempt_1)s::INTEGER), processor_id=%(claimant)s::VARCHAR, claim_no=%(number)s::BIGINT, started_at=statement_timestamp(), progress=%(param_3)s, progress_message=%(param_4)s::VARCHAR FROM chosen WHERE jobs.id = chosen.id AND NOT chosen.guarded AND jobs.status = 'pending' RETURNING jobs.id, jobs.type, jobs.priority, jobs.created_at, jobs.attempt, CASE WHEN (octet_length(CAST(jobs.payload AS TEXT)) <= %(octet_length_1)s::INTEGER) THEN CAST(jobs.payload AS TEXT) END AS payload, octet_length(CAST(jobs.payload AS TEXT)) AS payload_bytes, jobs.max_attempts, jobs.timeout_seconds, jobs.owner, jobs.key, jobs.subject, jobs.concurrency_key, jobs.crashes, coalesce(jobs.expires_at <= statement_timestamp(), %(coalesce_4)s) AS expired, CAST(EXTRACT(epoch FROM statement_timestamp() - coalesce(jobs.run_at, jobs.created_at)) AS FLOAT(53)) AS wait_seconds)
+SELECT taken.id, taken.type, taken.priority, taken.created_at, taken.attempt, taken.payload, taken.payload_bytes, taken.max_attempts, taken.timeout_seconds, taken.owner, taken.key, taken.subject, taken.concurrency_key, taken.crashes, taken.expired, taken.wait_seconds, false AS guarded
+FROM taken UNION ALL SELECT chosen.id, chosen.type, chosen.priority, chosen.created_at, NULL AS attempt, NULL AS payload, NULL AS payload_bytes, NULL AS max_attempts, NULL AS timeout_seconds, NULL AS owner, NULL AS key, NULL AS subject, NULL AS concurrency_key, NULL AS crashes, NULL AS expired, NULL AS wait_seconds, true AS anon_1
+FROM chosen
+WHERE chosen.guarded
 
 -- store events
 

@@ -11,23 +11,23 @@ SELECT processors.id
 FROM processors
 WHERE processors.id = ? AND processors.status = ? AND processors.lease_until > (strftime('%Y-%m-%d %H:%M:%f000', 'now'))
 
-SELECT jobs.id, jobs.type, jobs.priority, jobs.created_at
-FROM jobs
-WHERE jobs.type = ? AND jobs.status = 'pending' AND (jobs.run_at IS NULL OR jobs.run_at <= (strftime('%Y-%m-%d %H:%M:%f000', 'now'))) AND jobs.cancel_requested = 0 AND NOT (EXISTS (SELECT job_types.name
+SELECT job_types.name, job_types.max_concurrent, job_types.rate, job_types.rate_free_for, job_types.paused = 1 OR coalesce(job_types.paused_until > (strftime('%Y-%m-%d %H:%M:%f000', 'now')), ?) = 1 AS paused, job_types.rate_free_at > (strftime('%Y-%m-%d %H:%M:%f000', 'now')) AS held
 FROM job_types
-WHERE job_types.name = ? AND (job_types.paused = 1 OR job_types.paused_until > (strftime('%Y-%m-%d %H:%M:%f000', 'now'))))) ORDER BY jobs.priority DESC, jobs.created_at, jobs.id
+WHERE job_types.name IN (?, ?)
+
+SELECT jobs.id, jobs.type, jobs.priority, jobs.created_at, jobs.concurrency_key, jobs."key"
+FROM jobs
+WHERE jobs.type = ? AND jobs.status = 'pending' AND (jobs.run_at IS NULL OR jobs.run_at <= (strftime('%Y-%m-%d %H:%M:%f000', 'now'))) AND jobs.cancel_requested = 0 ORDER BY jobs.priority DESC, jobs.created_at, jobs.id
 LIMIT ? OFFSET ?
 
-SELECT jobs.id, jobs.type, jobs.priority, jobs.created_at
+SELECT jobs.id, jobs.type, jobs.priority, jobs.created_at, jobs.concurrency_key, jobs."key"
 FROM jobs
-WHERE jobs.type = ? AND jobs.status = 'pending' AND (jobs.run_at IS NULL OR jobs.run_at <= (strftime('%Y-%m-%d %H:%M:%f000', 'now'))) AND jobs.cancel_requested = 0 AND NOT (EXISTS (SELECT job_types.name
-FROM job_types
-WHERE job_types.name = ? AND (job_types.paused = 1 OR job_types.paused_until > (strftime('%Y-%m-%d %H:%M:%f000', 'now'))))) ORDER BY jobs.priority DESC, jobs.created_at, jobs.id
+WHERE jobs.type = ? AND jobs.status = 'pending' AND (jobs.run_at IS NULL OR jobs.run_at <= (strftime('%Y-%m-%d %H:%M:%f000', 'now'))) AND jobs.cancel_requested = 0 ORDER BY jobs.priority DESC, jobs.created_at, jobs.id
 LIMIT ? OFFSET ?
 
 UPDATE jobs SET status=?, reason=?, attempt=(jobs.attempt + ?), processor_id=?, claim_no=?, started_at=(strftime('%Y-%m-%d %H:%M:%f000', 'now')), progress=?, progress_message=? WHERE jobs.id IN (?) AND jobs.status = 'pending'
 
-SELECT jobs.id, jobs.type, jobs.priority, jobs.created_at, jobs.attempt, CASE WHEN (length(CAST(jobs.payload AS BLOB)) <= ?) THEN CAST(jobs.payload AS TEXT) END AS payload, length(CAST(jobs.payload AS BLOB)) AS payload_bytes, jobs.max_attempts, jobs.timeout_seconds, jobs.owner, jobs."key", jobs.subject, jobs.crashes, coalesce(jobs.expires_at <= (strftime('%Y-%m-%d %H:%M:%f000', 'now')), ?) AS expired, (julianday(?) - julianday(coalesce(jobs.run_at, jobs.created_at))) * ? AS wait_seconds
+SELECT jobs.id, jobs.type, jobs.priority, jobs.created_at, jobs.attempt, CASE WHEN (length(CAST(jobs.payload AS BLOB)) <= ?) THEN CAST(jobs.payload AS TEXT) END AS payload, length(CAST(jobs.payload AS BLOB)) AS payload_bytes, jobs.max_attempts, jobs.timeout_seconds, jobs.owner, jobs."key", jobs.subject, jobs.concurrency_key, jobs.crashes, coalesce(jobs.expires_at <= (strftime('%Y-%m-%d %H:%M:%f000', 'now')), ?) AS expired, (julianday(?) - julianday(coalesce(jobs.run_at, jobs.created_at))) * ? AS wait_seconds
 FROM jobs
 WHERE jobs.id IN (?)
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Container
 
 from processor.outcome import Kind, Outcome
-from processor.queue.claim import ClaimedJob
+from processor.queue.taking import ClaimedJob
 
 _ESCAPE = re.compile(
     r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # a letter in two halves

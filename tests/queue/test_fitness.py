@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from processor.work.fitness import no_letter
+from processor.queue.fitness import no_letter
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,178 @@
+"""The same work only once: which rows are equal, whose result they get, and how those end that waited for one.
+
+Rows are equal when type, owner and `key` are. The original is the row that was started; it stays the original while it
+waits for a further try. Later equals wait for it (`waiting`, reason `duplicate`, `duplicate_of`) and end with its
+result, or go on where it has none. Every verb here works in the caller's transaction.
+"""
+
+import hashlib
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Connection, and_, bindparam, null, or_, select, update
+
+from models import jobs, now
+from models.types import Name
+from processor.db.dialects import INTEGER, Dialect, document
+from processor.lifecycle import Reason, Status
+from processor.queue.notifications import notify
+from processor.queue.where import is_, is_one_of
+
+Equality = tuple[str | None, str]
+"""The owner (None also where owners do not matter) and the key of a row of one type."""
+
+STARTED_BEFORE = (Status.PENDING, Status.SCHEDULED, Status.PAUSED)
+"""Where an original stands that is going to be tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reused:
+    """A row that ended with the result of another."""
+
+    id: int
+    type: str
+    original: int
+    reason: Reason
+
+
+def fingerprint(payload: str) -> str | None:
+    """Give the key that stands for a payload, whatever the order of its keys; None: it cannot be read."""
+    try:
+        canonical = json.dumps(json.loads(payload), sort_keys=True, separators=(",", ":"))
+    except (ValueError, RecursionError):
+        return None
+    return "payload:" + hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def originals(connection: Connection, type_: str, keys: Collection[str], *, across_owners: bool) -> dict[Equality, int]:
+    """Find the rows that were started and have not ended: what runs before what waits for a further try."""
+    if not keys:
+        return {}
+    rows = connection.execute(
+        select(jobs.c.id, jobs.c.owner, jobs.c.key, jobs.c.status)
+        .where(
+            jobs.c.type == type_,
+            jobs.c.key.in_(sorted(keys)),
+            or_(is_(Status.RUNNING), and_(is_one_of(STARTED_BEFORE), or_(jobs.c.attempt >= 1, _came_back()))),
+        )
+        .order_by(jobs.c.id)
+    ).all()
+    rows = sorted(rows, key=lambda row: row.status != Status.RUNNING)
+    return {equality(row, across_owners=across_owners): row.id for row in reversed(rows)}
+
+
+def _came_back() -> Any:
+    """State that a row was started and the attempt was given back."""
+    return jobs.c.reason.in_([Reason.SNOOZE.value, Reason.RELEASE.value])
+
+
+def reusable(
+    connection: Connection,
+    dialect: Dialect,
+    type_: str,
+    keys: Collection[str],
+    seconds: float,
+    *,
+    across_owners: bool,
+) -> dict[Equality, int]:
+    """Find the latest completed rows that are not older than so many seconds and did the work themselves."""
+    if not keys or seconds <= 0:
+        return {}
+    rows = connection.execute(
+        select(jobs.c.id, jobs.c.owner, jobs.c.key)
+        .where(
+            jobs.c.type == type_,
+            jobs.c.key.in_(sorted(keys)),
+            is_(Status.COMPLETED),
+            jobs.c.finished_at > dialect.after(-seconds),
+            jobs.c.duplicate_of.is_(None),
+        )
+        .order_by(jobs.c.finished_at, jobs.c.id)
+    )
+    return {equality(row, across_owners=across_owners): row.id for row in rows}
+
+
+def equality(row: Any, *, across_owners: bool) -> Equality:
+    return (None if across_owners else row.owner, row.key)
+
+
+_PAIR = {"id": INTEGER, "original": INTEGER}
+
+
+def wait(connection: Connection, dialect: Dialect, pairs: dict[int, int]) -> None:
+    """Let locked pending rows wait for their originals."""
+    if pairs:
+        connection.execute(_waiting(dialect), {"given": _document(pairs), "ids": list(pairs)})
+
+
+@cache
+def _waiting(dialect: Dialect) -> Any:
+    given = dialect.table(_PAIR)
+    return (
+        update(jobs)
+        .where(jobs.c.id == given.c.id, dialect.among(jobs.c.id))
+        .values(
+            {
+                jobs.c.status: Status.WAITING.value,
+                jobs.c.reason: Reason.DUPLICATE.value,
+                jobs.c.duplicate_of: given.c.original,
+            }
+        )
+    )
+
+
+def reuse(
+    connection: Connection, dialect: Dialect, pairs: dict[int, int], reason: Reason, *, notified: bool
+) -> list[Reused]:
+    """Complete locked rows with the results of their originals, and tell their owners."""
+    if not pairs:
+        return []
+    connection.execute(_reusing(dialect), {"given": _document(pairs), "ids": list(pairs), "why": reason.value})
+    rows = connection.execute(
+        select(jobs.c.id, jobs.c.type, jobs.c.owner, jobs.c.subject).where(jobs.c.id.in_(sorted(pairs)))
+    ).all()
+    final = {"status": Status.COMPLETED.value, "reason": reason.value}
+    if notified:
+        told = [{"job_id": row.id, "type": row.type, "owner": row.owner, "subject": row.subject} for row in rows]
+        notify(connection, dialect, [{**row, **final} for row in told])
+    return [Reused(row.id, row.type, pairs[row.id], reason) for row in rows]
+
+
+@cache
+def _reusing(dialect: Dialect) -> Any:
+    given, original = dialect.table(_PAIR), jobs.alias("original")
+    return (
+        update(jobs)
+        .where(jobs.c.id == given.c.id, original.c.id == given.c.original, dialect.among(jobs.c.id))
+        .values(
+            {
+                jobs.c.status: Status.COMPLETED.value,
+                jobs.c.reason: bindparam("why", type_=Name),
+                jobs.c.duplicate_of: given.c.original,
+                jobs.c.result: original.c.result,
+                jobs.c.progress: 100.0,
+                jobs.c.finished_at: now(),
+                jobs.c.error_type: null(),
+                jobs.c.error_message: null(),
+                jobs.c.error_detail: null(),
+            }
+        )
+    )
+
+
+def waiters(connection: Connection, ids: Collection[int], limit: int) -> Sequence[Any]:
+    """Lock rows that wait for one of these originals, oldest first."""
+    return connection.execute(
+        select(jobs.c.id, jobs.c.type, jobs.c.duplicate_of)
+        .where(is_(Status.WAITING), jobs.c.duplicate_of.in_(sorted(ids)))
+        .order_by(jobs.c.duplicate_of, jobs.c.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    ).all()
+
+
+def _document(pairs: dict[int, int]) -> str:
+    return document({"id": id, "original": original} for id, original in pairs.items())

@@ -1,0 +1,169 @@
+"""What one type looks like at this moment, and what follows for its next rows.
+
+`admission` reads it under a lock and acts on it; `explain` reads it and says it. Both decide by the same lines, so what
+is explained is what is done.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Select, case, cast, func, select
+
+from models import job_types, jobs, now
+from models.types import LongText
+from processor.db.dialects import Dialect
+from processor.lifecycle import Status
+from processor.queue import duplicates
+from processor.queue.duplicates import Equality, fingerprint
+from processor.queue.rules import Rules
+from processor.queue.taking import order
+from processor.queue.where import is_, is_due_without, is_held_back
+from processor.rates import Rate, Starts
+
+WINDOW = 1000
+"""Rows that are looked at in one go; reading and parking them takes some 30 ms on PostgreSQL."""
+FINGERPRINTED = 50
+"""Rows whose payloads are read in one go, where those decide what is equal."""
+
+
+@dataclass(slots=True)
+class Decisions:
+    """What becomes of the next rows, in their order, where so many more may run (`room`)."""
+
+    room: int
+    lanes: Counter[str | None]
+    equals: dict[Equality, int]
+    results: dict[Equality, int]
+    run: list[int] = field(default_factory=list)
+    lane_full: list[int] = field(default_factory=list)
+    wait_for: dict[int, int] = field(default_factory=dict)
+    reuse: dict[int, int] = field(default_factory=dict)
+
+    def about(self, row: Any, key: str | None, rules: Rules) -> None:
+        """Decide about the next row: its equals, then its lane, then it runs."""
+        lane = row.concurrency_key
+        equal = None if key is None else (None if rules.across_owners else row.owner, key)
+        original = self.equals.get(equal) if equal is not None else None
+        if original is not None and original != row.id:
+            self.wait_for[row.id] = original
+        elif equal is not None and original is None and equal in self.results:
+            self.reuse[row.id] = self.results[equal]
+        elif lane is not None and self.lanes[lane] >= rules.max_per_lane:
+            self.lane_full.append(row.id)
+        else:
+            self._run(row.id, lane, equal)
+
+    def _run(self, job: int, lane: str | None, equal: Equality | None) -> None:
+        self.run.append(job)
+        self.room -= 1
+        if lane is not None:
+            self.lanes[lane] += 1
+        if equal is not None:
+            self.equals[equal] = job
+
+
+def said_of(type_: str) -> Select[Any]:
+    """Read what people, and the rate, say of a type."""
+    told = (job_types.c.max_concurrent, job_types.c.rate, job_types.c.rate_log, job_types.c.paused_until)
+    held_back = is_held_back(job_types).label("paused")
+    return select(*told, held_back, now().label("instant")).where(job_types.c.name == type_)
+
+
+class Situation:
+    """The rules of a type that are in force, what runs, and how much more may.
+
+    `said` is what a row of `said_of` says. Raises `ValueError` where the rate cannot be read.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        dialect: Dialect,
+        type_: str,
+        rules: Rules,
+        said: Mapping[str, Any],
+        max_payload_bytes: int,
+    ) -> None:
+        self._connection = connection
+        self._dialect = dialect
+        self._type = type_
+        self._max_payload_bytes = max_payload_bytes
+        self.rules = rules.in_force(said)
+        self.instant: datetime = said["instant"]
+        self.rate: Rate | None = self.rules.parsed_rate()
+        self.starts = Starts.read(said["rate_log"])
+        self.lanes = self._running()
+        self.running = self.lanes.total()
+
+    def _running(self) -> Counter[str | None]:
+        rows = self._connection.execute(
+            select(jobs.c.concurrency_key, func.count())
+            .where(is_(Status.RUNNING), jobs.c.type == self._type)
+            .group_by(jobs.c.concurrency_key)
+        )
+        return Counter(dict(map(tuple, rows)))
+
+    @property
+    def window(self) -> int:
+        """How many rows are looked at at most."""
+        return FINGERPRINTED if self.rules.dedupe == "payload" else WINDOW
+
+    def room(self, most: int) -> int:
+        """Give how many more may run now, by the limit and the rate."""
+        limit = self.rules.max_concurrent
+        left = most if limit is None else limit - self.running
+        free = self.starts.free(self.rate, self.instant.timestamp()) if self.rate else most
+        return min(most, left, free)
+
+    def next_rows(self, size: int, without: Collection[int] = (), *, locked: bool) -> Sequence[Any]:
+        """Read those of the next rows that have to be decided about; `locked`: but for what others hold."""
+        ahead = self._connection.execute(
+            select(jobs.c.id, jobs.c.concurrency_key, jobs.c.key)
+            .where(jobs.c.type == self._type, *is_due_without(without))
+            .order_by(*order(jobs))
+            .limit(size)
+        ).all()
+        every = self.rules.concern_every_row
+        ids = [row.id for row in ahead if every or row.concurrency_key is not None or row.key is not None]
+        return sorted(self._read(ids, locked), key=lambda row: ids.index(row.id)) if ids else []
+
+    def _read(self, ids: Sequence[int], locked: bool) -> Sequence[Any]:
+        rows = select(jobs.c.id, jobs.c.owner, jobs.c.key, jobs.c.concurrency_key).where(
+            jobs.c.id.in_(ids), is_(Status.PENDING), ~jobs.c.cancel_requested
+        )
+        return self._connection.execute(rows.with_for_update(skip_locked=True) if locked else rows).all()
+
+    def decide(self, rows: Sequence[Any], keys: dict[int, str], room: int) -> Decisions:
+        """Decide about rows in their order, until there is no room."""
+        named, across = set(keys.values()), self.rules.across_owners
+        equals = duplicates.originals(self._connection, self._type, named, across_owners=across)
+        results = duplicates.reusable(
+            self._connection, self._dialect, self._type, named, self.rules.reuse_result_for, across_owners=across
+        )
+        decisions = Decisions(room, Counter(self.lanes), equals, results)
+        for row in rows:
+            if decisions.room <= 0:
+                break
+            decisions.about(row, keys.get(row.id), self.rules)
+        return decisions
+
+    def keys(self, rows: Sequence[Any]) -> dict[int, str]:
+        """Give the key of each row by which it may be equal to another."""
+        if self.rules.dedupe == "none":
+            return {}
+        keys = {row.id: row.key for row in rows if row.key is not None}
+        if self.rules.dedupe == "payload":
+            keys |= self._fingerprints([row.id for row in rows if row.key is None])
+        return keys
+
+    def _fingerprints(self, ids: Sequence[int]) -> dict[int, str]:
+        if not ids:
+            return {}
+        small = self._dialect.bytes_of(jobs.c.payload) <= self._max_payload_bytes
+        payload = case((small, cast(jobs.c.payload, LongText)))
+        rows = self._connection.execute(select(jobs.c.id, payload).where(jobs.c.id.in_(ids))).all()
+        found = {id: fingerprint(payload) for id, payload in rows if payload is not None}
+        return {id: key for id, key in found.items() if key is not None}
