@@ -5,7 +5,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import claims, peer, report, server
+from bench import claims, peer, report, server, situations
 from bench.bare import Bare
 from bench.ours import MAX_CONCURRENT, Jobtable
 from bench.runs import Broken, Contestant, Run, measure
@@ -24,6 +24,8 @@ def main() -> None:
                 race(postgresql, Path(folder), asked.rounds, asked.jobs)
             if asked.claims:
                 claim(postgresql)
+            if asked.situations:
+                situate(postgresql)
     except (Broken, Unavailable) as error:
         sys.exit(f"bench: {error}")
 
@@ -33,6 +35,7 @@ def _arguments() -> argparse.Namespace:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--rounds", type=int, default=3, help="of each contestant, in turns (3); 0: none")
     parser.add_argument("--jobs", type=int, default=20_000, help="in each run (20,000)")
+    parser.add_argument("--situations", action="store_true", help="also: a claim with too much of something")
     parser.add_argument("--claims", action="store_true", help=f"also: one claim with {PENDING:,} rows pending")
     return parser.parse_args()
 
@@ -52,6 +55,17 @@ def race(postgresql: Server, folder: Path, rounds: int, jobs: int) -> None:
         ran.append({contestant.name: runs[contestant.name] for contestant in contestants})
     for line in report.summary(ran):
         say(line)
+
+
+def situate(postgresql: Server) -> None:
+    """Print what a claim of ten costs in each situation, and how much more than on a clean table."""
+    say(f"\n{'claim of ten, with 100,000 rows due':<44}{'':<22}{'ms':>8}{'worst':>8}{'ratio':>8}")
+    for figure in situations.measured(postgresql):
+        if isinstance(figure, str):
+            say(figure)
+        else:
+            ratio = f"{figure.ratio:8.2f}" if figure.ratio else ""
+            say(f"{figure.situation:<44}{figure.database[:20]:<22}{figure.median:8.1f}{figure.worst:8.1f}{ratio}")
 
 
 def _contestants(postgresql: Server, folder: Path) -> list[Contestant]:

@@ -122,12 +122,15 @@ for _column in ("payload", "result"):
     )
 
 
-def _active(name: str, columns: tuple[Any, ...], where: str, *, everywhere: bool = True) -> None:
+def _active(
+    name: str, columns: tuple[Any, ...], where: str, *, everywhere: bool = True, on_sqlite: str | None = None
+) -> None:
     """Index the active rows only; where a database has no partial index, lead with the status instead.
 
-    `everywhere=False` leaves such a database without it: another index with the same beginning serves there.
+    `on_sqlite`: the words by which SQLite proves the index, where it says the condition otherwise. `everywhere=False`
+    leaves a database that has none without it: another index with the same beginning serves there.
     """
-    Index(name, *columns, postgresql_where=text(where), sqlite_where=text(where)).ddl_if(
+    Index(name, *columns, postgresql_where=text(where), sqlite_where=text(on_sqlite or where)).ddl_if(
         dialect=WITH_PARTIAL_INDEXES  # type: ignore[arg-type]
     )
     if everywhere:
@@ -149,6 +152,7 @@ _active(
     "jobs_cancel_requested",
     (jobs.c.cancel_requested, jobs.c.id),
     "cancel_requested AND status IN ('pending', 'scheduled', 'waiting', 'paused')",
+    on_sqlite="cancel_requested = 1 AND status IN ('pending', 'scheduled', 'waiting', 'paused')",
 )
 _active("jobs_finished", (jobs.c.finished_at,), "status IN ('completed', 'failed', 'cancelled')")
 

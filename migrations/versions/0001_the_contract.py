@@ -283,6 +283,7 @@ def upgrade() -> None:
         "jobs",
         ["cancel_requested", "id"],
         where="cancel_requested AND status IN ('pending', 'scheduled', 'waiting', 'paused')",
+        on_sqlite="cancel_requested = 1 AND status IN ('pending', 'scheduled', 'waiting', 'paused')",
     )
     partial_index(
         "jobs_due", "jobs", ["type", sa.text("priority DESC"), "created_at", "id"], where="status = 'pending'"
@@ -340,9 +341,17 @@ def downgrade() -> None:
 LEADING_STATUS = ["status"]
 
 
-def partial_index(name: str, table: str, columns: list, *, where: str, elsewhere: list | None = LEADING_STATUS) -> None:
+def partial_index(
+    name: str,
+    table: str,
+    columns: list,
+    *,
+    where: str,
+    elsewhere: list | None = LEADING_STATUS,
+    on_sqlite: str | None = None,
+) -> None:
     """Index some rows only; where a database cannot, index all of them, with the status in front unless told."""
     if op.get_bind().dialect.name in ("postgresql", "sqlite"):
-        op.create_index(name, table, columns, postgresql_where=sa.text(where), sqlite_where=sa.text(where))
+        op.create_index(name, table, columns, postgresql_where=sa.text(where), sqlite_where=sa.text(on_sqlite or where))
     elif elsewhere is not None:
         op.create_index(name, table, ["status", *columns] if elsewhere is LEADING_STATUS else elsewhere)

@@ -16,17 +16,15 @@ step and is left alone; `admission` decides about as many, type by type. The cla
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import (
-    Connection,
-    func,
-    select,
-)
+from sqlalchemy import Connection, bindparam, func, literal_column, select
 
 from models import job_types, jobs, now
+from models.types import Identity, Name
 from processor.db.database import Database
-from processor.db.dialects import Dialect, document
+from processor.db.dialects import NAME, Dialect, document
 from processor.lifecycle import Status
 from processor.queue import claim_statement
 from processor.queue.admission import Ask, admit
@@ -39,6 +37,8 @@ from processor.queue.where import is_, is_due_without, is_held_back, is_paused
 
 __all__ = ["ClaimedJob", "Slots", "Taken", "Wanted", "claim", "set_aside"]
 
+MANY_TYPES = 20
+"""With more types than this, those with the best rows are asked first: 200 at once took 6 ms, 20 take 2."""
 HELD = 50
 """Rows at the head of a type that others may hold locked, so that the claim went past them."""
 
@@ -120,11 +120,25 @@ def claim(
 
 
 def _first_step(database: Database, bid: "_Bid") -> "_Step":
-    if database.dialect.claims_in_one_statement:
+    if not database.dialect.claims_in_one_statement:
+        return _in_steps(database, bid)
+    if len(bid.wanted) <= MANY_TYPES:
         return database.single(bid.claim_at_once)
-    if _look(database, bid):
-        return database.write(bid.claim_in_steps)
-    return _Step()
+    with database.read() as connection:
+        types = bid.types_by_head(connection)
+    step = _Step()
+    for start in range(0, len(types), MANY_TYPES):  # the best n rows are among those of the n best types
+        part = bid.without_what(step, types[start : start + MANY_TYPES])
+        if part.slots.jobs <= 0:
+            break
+        step.add(database.single(part.claim_at_once))
+    return step
+
+
+def _in_steps(database: Database, bid: "_Bid") -> "_Step":
+    with database.read() as connection:  # before locking: where a writer excludes all others, nobody idle must be one
+        types = bid.types_by_head(connection)
+    return database.write(lambda connection: bid.claim_in_steps(connection, types)) if types else _Step()
 
 
 def set_aside(
@@ -152,17 +166,16 @@ def _heads(type_: str, limit: int, without: frozenset[int]) -> Any:
     return due.order_by(*order(jobs)).limit(limit)
 
 
-def _look(database: Database, bid: "_Bid") -> bool:
-    with database.read() as connection:
-        return bid.is_worth_a_transaction(connection)
-
-
 @dataclass(slots=True)
 class _Step:
     """What the first step did: rows it took; by type, how many of the best rows have to be decided about."""
 
     rows: list[Any] = field(default_factory=list)
     undecided: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: "_Step") -> None:
+        self.rows += other.rows
+        self.undecided += other.undecided
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +194,14 @@ class _Bid:
     def claim(self) -> dict[str, Any]:
         return {"claimant": self.processor_id, "number": self.claim_no}
 
+    def without_what(self, step: _Step, types: Collection[str]) -> "_Bid":
+        """Give a bid for some of the types and what room a step has left."""
+        needs_process = {one.type for one in self.wanted if one.process}
+        used = Counter(row[1] for row in step.rows) + step.undecided
+        processes = sum(count for type_, count in used.items() if type_ in needs_process)
+        slots = Slots(self.slots.jobs - used.total(), self.slots.processes - processes)
+        return replace(self, wanted=tuple(one for one in self.wanted if one.type in types), slots=slots)
+
     def claim_at_once(self, connection: Connection) -> _Step:
         statement = claim_statement.statement(self.dialect, self.max_payload_bytes, self.without)
         given = {
@@ -196,32 +217,39 @@ class _Bid:
                 step.rows.append(row)
         return step
 
-    def is_worth_a_transaction(self, connection: Connection) -> bool:
-        """Look before locking: where a writer excludes all others, an idle processor must not be one."""
-        types = [wanted.type for wanted in self.wanted]
-        due = select(jobs.c.id).where(jobs.c.type.in_(types), *is_due_without(self.without)).limit(1)
-        return connection.execute(due).first() is not None
+    def types_by_head(self, connection: Connection) -> list[str]:
+        """Give the types that have due rows, the one with the best row first."""
+        wanted = document({"type": one.type} for one in self.wanted)
+        heads = connection.execute(_heads_of(self.dialect, self.without), {"wanted": wanted}).all()
+        return [row.type for row in sorted(heads, key=rank)]
 
-    def claim_in_steps(self, connection: Connection) -> _Step:
+    def claim_in_steps(self, connection: Connection, types: Sequence[str]) -> _Step:
         if connection.execute(alive().with_for_update(read=True), self.claim).first() is None:
             return _Step()
-        rooms = self._rooms(connection)
-        best = [(row, one) for one, room in rooms for row in self._best(connection, one, room)]
-        chosen = self._choose(best)
+        rooms = self._rooms(connection, types)
+        best: list[tuple[Any, Wanted]] = []
+        chosen: list[tuple[Any, Wanted]] = []
+        for start in range(0, len(rooms), self.slots.jobs):  # the best n rows are among those of the n best types
+            for one, room in rooms[start : start + self.slots.jobs]:
+                best += [(row, one) for row in self._best(connection, one, room)]
+            chosen = self._choose(best)
+            if len(chosen) == self.slots.jobs:
+                break
         free = [row.id for row, one in chosen if not _must_be_decided(row, one)]
         undecided = Counter(one.type for row, one in chosen if _must_be_decided(row, one))
         return _Step(list(take(connection, self.dialect, free, self.claim, self.max_payload_bytes)), undecided)
 
-    def _rooms(self, connection: Connection) -> list[tuple[Wanted, int]]:
-        """Give the types of which something may be taken now, by the rules in force, and how much at most."""
-        said = self._said(connection)
-        in_force = [replace(one, rules=one.rules.in_force(said.get(one.type))) for one in self.wanted]
+    def _rooms(self, connection: Connection, types: Sequence[str]) -> list[tuple[Wanted, int]]:
+        """Give those of the types of which something may be taken now, by the rules in force, and how much at most."""
+        said, wanted = self._said(connection, types), {one.type: one for one in self.wanted}
+        found = [wanted[type_] for type_ in types if type_ in wanted]
+        in_force = [replace(one, rules=one.rules.in_force(said.get(one.type))) for one in found]
         count = _running_by_type(connection) if any(one.rules.max_concurrent is not None for one in in_force) else {}
         rooms = [(one, self._room(one, count.get(one.type, 0))) for one in in_force]
         return [(one, room) for one, room in rooms if room > 0 and not _closed(one, said.get(one.type))]
 
-    def _said(self, connection: Connection) -> dict[str, Any]:
-        """Read what people, and the rate, say of the wanted types."""
+    def _said(self, connection: Connection, types: Sequence[str]) -> dict[str, Any]:
+        """Read what people, and the rate, say of these types."""
         told = (job_types.c.max_concurrent, job_types.c.rate, job_types.c.rate_free_for)
         rows = connection.execute(
             select(
@@ -229,7 +257,7 @@ class _Bid:
                 *told,
                 is_held_back(job_types).label("paused"),
                 (job_types.c.rate_free_at > now()).label("held"),
-            ).where(job_types.c.name.in_([one.type for one in self.wanted]))
+            ).where(job_types.c.name.in_(types))
         )
         return {row["name"]: row for row in rows.mappings()}
 
@@ -239,13 +267,7 @@ class _Bid:
         return min(room for room in rooms if room is not None)
 
     def _best(self, connection: Connection, one: Wanted, room: int) -> Sequence[Any]:
-        return connection.execute(
-            select(jobs.c.id, jobs.c.type, jobs.c.priority, jobs.c.created_at, jobs.c.concurrency_key, jobs.c.key)
-            .where(jobs.c.type == one.type, *is_due_without(self.without))
-            .order_by(*order(jobs))
-            .limit(room)
-            .with_for_update(skip_locked=True, of=jobs)
-        ).all()
+        return connection.execute(_best_of(self.without), {"wanted": one.type, "room": room}).all()
 
     def _choose(self, best: list[tuple[Any, Wanted]]) -> list[tuple[Any, Wanted]]:
         chosen: list[tuple[Any, Wanted]] = []
@@ -255,6 +277,34 @@ class _Bid:
                 chosen.append((row, one))
                 room -= one.process
         return chosen
+
+
+@lru_cache(maxsize=64)
+def _best_of(without: frozenset[int]) -> Any:
+    """Lock the first rows of the type `wanted`, as many as there is `room` for."""
+    return (
+        select(jobs.c.id, jobs.c.type, jobs.c.priority, jobs.c.created_at, jobs.c.concurrency_key, jobs.c.key)
+        .where(jobs.c.type == bindparam("wanted", type_=Name), *is_due_without(without))
+        .order_by(*order(jobs))
+        .limit(bindparam("room", type_=Identity))
+        .with_for_update(skip_locked=True, of=jobs)
+    )
+
+
+@lru_cache(maxsize=64)
+def _heads_of(dialect: Dialect, without: frozenset[int]) -> Any:
+    """Read the first due row of each of the `wanted` types."""
+    wanted, first = dialect.table({"type": NAME}, "wanted"), jobs.alias("first")
+    head = (
+        select(jobs.c.id)
+        .where(jobs.c.type == wanted.c.type, *is_due_without(without))
+        .order_by(*order(jobs))
+        .limit(literal_column("1"))
+        .correlate(wanted)
+        .scalar_subquery()
+    )
+    heads = select(head.label("id")).select_from(wanted).subquery("heads")
+    return select(first.c.id, first.c.type, first.c.priority, first.c.created_at).join(heads, heads.c.id == first.c.id)
 
 
 def _must_be_decided(row: Any, one: Wanted) -> bool:

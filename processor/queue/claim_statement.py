@@ -26,14 +26,14 @@ from sqlalchemy import (
 
 from models import job_types, jobs, now
 from models.types import Identity
-from processor.db.dialects import INTEGER, TEXT, Dialect
+from processor.db.dialects import INTEGER, NAME, TEXT, Dialect
 from processor.lifecycle import Status
 from processor.queue.rules import UNLIMITED
 from processor.queue.taking import alive, columns, order, running
 from processor.queue.where import is_, is_due_without, is_held_back
 
 ASKED = {
-    "type": TEXT,
+    "type": NAME,
     "process": INTEGER,
     "room": INTEGER,
     "max_concurrent": INTEGER,

@@ -52,16 +52,14 @@ def originals(connection: Connection, type_: str, keys: Collection[str], *, acro
     if not keys:
         return {}
     rows = connection.execute(
-        select(jobs.c.id, jobs.c.owner, jobs.c.key, jobs.c.status)
-        .where(
+        select(jobs.c.id, jobs.c.owner, jobs.c.key, jobs.c.status).where(
             jobs.c.type == type_,
             jobs.c.key.in_(sorted(keys)),
             or_(is_(Status.RUNNING), and_(is_one_of(STARTED_BEFORE), or_(jobs.c.attempt >= 1, _came_back()))),
         )
-        .order_by(jobs.c.id)
     ).all()
-    rows = sorted(rows, key=lambda row: row.status != Status.RUNNING)
-    return {equality(row, across_owners=across_owners): row.id for row in reversed(rows)}
+    best_last = sorted(rows, key=lambda row: (row.status == Status.RUNNING, -row.id))
+    return {equality(row, across_owners=across_owners): row.id for row in best_last}
 
 
 def _came_back() -> Any:
@@ -82,17 +80,16 @@ def reusable(
     if not keys or seconds <= 0:
         return {}
     rows = connection.execute(
-        select(jobs.c.id, jobs.c.owner, jobs.c.key)
-        .where(
+        select(jobs.c.id, jobs.c.owner, jobs.c.key, jobs.c.finished_at).where(
             jobs.c.type == type_,
             jobs.c.key.in_(sorted(keys)),
             is_(Status.COMPLETED),
             jobs.c.finished_at > dialect.after(-seconds),
             jobs.c.duplicate_of.is_(None),
         )
-        .order_by(jobs.c.finished_at, jobs.c.id)
-    )
-    return {equality(row, across_owners=across_owners): row.id for row in rows}
+    ).all()
+    latest_last = sorted(rows, key=lambda row: (row.finished_at, row.id))
+    return {equality(row, across_owners=across_owners): row.id for row in latest_last}
 
 
 def equality(row: Any, *, across_owners: bool) -> Equality:

@@ -260,9 +260,7 @@ def orphans(database: Database, limit: int = 500, left_out: Collection[str] = ()
     lost = (is_(Status.RUNNING), ~alive, jobs.c.type.not_in(sorted(left_out)))
     columns = [jobs.c[name] for name in Orphan.__slots__ if name != "seconds"]
     with database.read() as connection:
-        rows = connection.execute(
-            select(*columns, _ran_for(database)).where(*lost).order_by(jobs.c.id).limit(limit)
-        ).all()
+        rows = connection.execute(select(*columns, _ran_for(database)).where(*lost).limit(limit)).all()
     return [Orphan(**row._mapping) for row in rows]
 
 

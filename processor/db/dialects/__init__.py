@@ -6,7 +6,7 @@ the dialect: how to add seconds to now, how to turn a list of rows into a table,
 
 from sqlalchemy import URL
 
-from processor.db.dialects.dialect import BOOLEAN, INTEGER, NUMBER, TEXT, Dialect, document, letters
+from processor.db.dialects.dialect import BOOLEAN, INTEGER, NAME, NUMBER, TEXT, Dialect, document, letters
 from processor.db.dialects.mariadb import MariaDB
 from processor.db.dialects.postgresql import PostgreSQL
 from processor.db.dialects.sqlite import SQLite
@@ -28,4 +28,4 @@ def dialect_of(url: URL) -> Dialect | None:
     return _BY_NAME.get(url.get_backend_name() if "+" in url.drivername else url.drivername)
 
 
-__all__ = ["BOOLEAN", "INTEGER", "NUMBER", "SUPPORTED", "TEXT", "Dialect", "dialect_of", "document", "letters"]
+__all__ = ["BOOLEAN", "INTEGER", "NAME", "NUMBER", "SUPPORTED", "TEXT", "Dialect", "dialect_of", "document", "letters"]

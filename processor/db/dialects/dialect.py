@@ -18,10 +18,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DBAPIError
 
-from models.types import Identity, Instant, LongText
+from models.types import Identity, Instant, LongText, Name
 
-INTEGER, NUMBER, TEXT, BOOLEAN = "integer", "number", "text", "boolean"
-"""The shapes that a column of a `table` can have."""
+INTEGER, NUMBER, TEXT, NAME, BOOLEAN = "integer", "number", "text", "name", "boolean"
+"""The shapes that a column of a `table` can have; a `name` is compared with names in the tables, by their index."""
 
 IDLE_TRANSACTION = 10
 """Seconds after which the server ends an idle transaction of ours: its process was stopped with rows locked."""
@@ -31,7 +31,7 @@ somebody's ALTER TABLE would cost the lease, and with it all that runs."""
 MIGRATION_LOCK = 5_628_325_442_000_001
 """One number (and MariaDB lock name) that every process which migrates waits for."""
 
-_SQL_TYPE: dict[str, Any] = {INTEGER: Identity, NUMBER: Float(53), TEXT: LongText, BOOLEAN: Identity}
+_SQL_TYPE: dict[str, Any] = {INTEGER: Identity, NUMBER: Float(53), TEXT: LongText, NAME: Name, BOOLEAN: Identity}
 
 
 def document(rows: Iterable[Mapping[str, Any]]) -> str:

@@ -14,13 +14,14 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DBAPIError
 
-from models.types import Instant, now
+from models.types import NAME_LENGTH, Instant, now
 from processor.db.dialects.dialect import (
     BOOLEAN,
     IDLE_TRANSACTION,
     INTEGER,
     LOCK_WAIT,
     MIGRATION_LOCK,
+    NAME,
     NUMBER,
     TEXT,
     Dialect,
@@ -30,6 +31,10 @@ from processor.errors import Refused
 MIGRATION_TURN = 20
 MIGRATION_WAIT = 600
 """Seconds after which it gives up waiting for another that migrates, asked in turns."""
+
+
+NAME_TYPE = f"VARCHAR({NAME_LENGTH}) COLLATE utf8mb4_bin"
+"""As the columns are: compared with a LONGTEXT, 200 look-ups by an index took over 30 s instead of 3 ms."""
 
 
 class MariaDB(Dialect):
@@ -43,7 +48,13 @@ class MariaDB(Dialect):
     full = frozenset({"1021", "1114"})
     trigger = frozenset({"1644"})
     missing_table = frozenset({"1146", "1049"})
-    _types: ClassVar[dict[str, str]] = {INTEGER: "BIGINT", NUMBER: "DOUBLE", TEXT: "LONGTEXT", BOOLEAN: "BIGINT"}
+    _types: ClassVar[dict[str, str]] = {
+        INTEGER: "BIGINT",
+        NUMBER: "DOUBLE",
+        TEXT: "LONGTEXT",
+        NAME: NAME_TYPE,
+        BOOLEAN: "BIGINT",
+    }
 
     def connect_arguments(self, connect_timeout: float) -> dict[str, Any]:
         return {

@@ -28,6 +28,7 @@ from processor.db.dialects.dialect import (
     INTEGER,
     LOCK_WAIT,
     MIGRATION_LOCK,
+    NAME,
     NUMBER,
     TEXT,
     Dialect,
@@ -47,6 +48,7 @@ class PostgreSQL(Dialect):
         INTEGER: "bigint",
         NUMBER: "double precision",
         TEXT: "text",
+        NAME: "text",
         BOOLEAN: "bigint",
     }
 

@@ -1,9 +1,11 @@
 -- claim
 
-SELECT jobs.id
+SELECT first.id, first.type, first.priority, first.created_at
+FROM jobs AS first INNER JOIN (SELECT (SELECT jobs.id
 FROM jobs
-WHERE jobs.type IN (%(type_1_1)s, %(type_1_2)s) AND jobs.status = 'pending' AND (jobs.run_at IS NULL OR jobs.run_at <= (utc_timestamp(6))) AND jobs.cancel_requested = 0
-LIMIT %(param_1)s
+WHERE jobs.type = wanted.type AND jobs.status = 'pending' AND (jobs.run_at IS NULL OR jobs.run_at <= (utc_timestamp(6))) AND jobs.cancel_requested = 0 ORDER BY jobs.priority DESC, jobs.created_at, jobs.id
+LIMIT 1) AS id
+FROM (SELECT * FROM JSON_TABLE(%(wanted)s, '$[*]' COLUMNS (`type` VARCHAR(200) COLLATE utf8mb4_bin PATH '$.type')) AS document) AS wanted) AS heads ON first.id = heads.id
 
 SELECT processors.id
 FROM processors
@@ -11,17 +13,12 @@ WHERE processors.id = %(claimant)s AND processors.status = %(status_1)s AND proc
 
 SELECT job_types.name, job_types.max_concurrent, job_types.rate, job_types.rate_free_for, job_types.paused = 1 OR coalesce(job_types.paused_until > (utc_timestamp(6)), %(coalesce_1)s) = 1 AS paused, job_types.rate_free_at > (utc_timestamp(6)) AS held
 FROM job_types
-WHERE job_types.name IN (%(name_1_1)s, %(name_1_2)s)
+WHERE job_types.name IN (%(name_1_1)s)
 
 SELECT jobs.id, jobs.type, jobs.priority, jobs.created_at, jobs.concurrency_key, jobs.`key`
 FROM jobs
-WHERE jobs.type = %(type_1)s AND jobs.status = 'pending' AND (jobs.run_at IS NULL OR jobs.run_at <= (utc_timestamp(6))) AND jobs.cancel_requested = 0 ORDER BY jobs.priority DESC, jobs.created_at, jobs.id
-LIMIT %(param_1)s FOR UPDATE SKIP LOCKED
-
-SELECT jobs.id, jobs.type, jobs.priority, jobs.created_at, jobs.concurrency_key, jobs.`key`
-FROM jobs
-WHERE jobs.type = %(type_1)s AND jobs.status = 'pending' AND (jobs.run_at IS NULL OR jobs.run_at <= (utc_timestamp(6))) AND jobs.cancel_requested = 0 ORDER BY jobs.priority DESC, jobs.created_at, jobs.id
-LIMIT %(param_1)s FOR UPDATE SKIP LOCKED
+WHERE jobs.type = %(wanted)s AND jobs.status = 'pending' AND (jobs.run_at IS NULL OR jobs.run_at <= (utc_timestamp(6))) AND jobs.cancel_requested = 0 ORDER BY jobs.priority DESC, jobs.created_at, jobs.id
+LIMIT %(room)s FOR UPDATE SKIP LOCKED
 
 UPDATE jobs SET status=%(status)s, reason=%(reason)s, attempt=(jobs.attempt + %(attempt_1)s), processor_id=%(claimant)s, claim_no=%(number)s, started_at=(utc_timestamp(6)), progress=%(progress)s, progress_message=%(progress_message)s WHERE jobs.id IN (%(id_1_1)s) AND jobs.status = 'pending'
 

@@ -1,9 +1,11 @@
 -- claim
 
-SELECT jobs.id
+SELECT first.id, first.type, first.priority, first.created_at
+FROM jobs AS first JOIN (SELECT (SELECT jobs.id
 FROM jobs
-WHERE jobs.type IN (?, ?) AND jobs.status = 'pending' AND (jobs.run_at IS NULL OR jobs.run_at <= (strftime('%Y-%m-%d %H:%M:%f000', 'now'))) AND jobs.cancel_requested = 0
-LIMIT ? OFFSET ?
+WHERE jobs.type = wanted.type AND jobs.status = 'pending' AND (jobs.run_at IS NULL OR jobs.run_at <= (strftime('%Y-%m-%d %H:%M:%f000', 'now'))) AND jobs.cancel_requested = 0 ORDER BY jobs.priority DESC, jobs.created_at, jobs.id
+LIMIT 1 OFFSET ?) AS id
+FROM (SELECT json_extract(value, '$.type') AS "type" FROM json_each(?)) AS wanted) AS heads ON first.id = heads.id
 
 BEGIN IMMEDIATE
 
@@ -13,12 +15,7 @@ WHERE processors.id = ? AND processors.status = ? AND processors.lease_until > (
 
 SELECT job_types.name, job_types.max_concurrent, job_types.rate, job_types.rate_free_for, job_types.paused = 1 OR coalesce(job_types.paused_until > (strftime('%Y-%m-%d %H:%M:%f000', 'now')), ?) = 1 AS paused, job_types.rate_free_at > (strftime('%Y-%m-%d %H:%M:%f000', 'now')) AS held
 FROM job_types
-WHERE job_types.name IN (?, ?)
-
-SELECT jobs.id, jobs.type, jobs.priority, jobs.created_at, jobs.concurrency_key, jobs."key"
-FROM jobs
-WHERE jobs.type = ? AND jobs.status = 'pending' AND (jobs.run_at IS NULL OR jobs.run_at <= (strftime('%Y-%m-%d %H:%M:%f000', 'now'))) AND jobs.cancel_requested = 0 ORDER BY jobs.priority DESC, jobs.created_at, jobs.id
-LIMIT ? OFFSET ?
+WHERE job_types.name IN (?)
 
 SELECT jobs.id, jobs.type, jobs.priority, jobs.created_at, jobs.concurrency_key, jobs."key"
 FROM jobs

@@ -1,0 +1,91 @@
+"""How each database goes about the hot statements, with 200,000 rows: by an index, whatever else lies in the table."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from processor.outcome import Kind
+from processor.queue import leases, upkeep, waiting
+from processor.queue.events import Event, Told, store
+from processor.queue.rules import Rules
+from processor.queue.settle import settle
+from tests.queue.conftest import Queue, verdict_of
+
+SEQUENCE = {
+    "postgresql": "SELECT n FROM generate_series(1, {}) AS s (n)",
+    "mariadb": "SELECT seq AS n FROM seq_1_to_{}",
+    "sqlite": "WITH RECURSIVE s (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < {}) SELECT n FROM s",
+}
+ANALYZE = {"postgresql": "ANALYZE jobs", "mariadb": "ANALYZE TABLE jobs", "sqlite": "ANALYZE"}
+EXPLAIN = {"postgresql": "EXPLAIN", "mariadb": "EXPLAIN", "sqlite": "EXPLAIN QUERY PLAN"}
+BAD = {
+    "postgresql": r"Seq Scan on jobs",
+    "mariadb": r"'jobs', 'ALL'",
+    "sqlite": r"SCAN jobs(?! USING (COVERING )?INDEX)|SCAN (runs|first|original)\b",
+}
+
+
+@pytest.fixture
+def full(queue: Queue) -> Queue:
+    """A table of 200,000 rows: of a paused type, in one lane, finished with keys, and some that are due."""
+    queue.rows("INSERT INTO job_types (name, paused) VALUES ('b', true)")
+    key = "`key`" if queue.kind == "mariadb" else '"key"'
+    for count, columns, values in (
+        (80_000, "type, priority", "'b', 9"),
+        (60_000, "type, priority, status, reason, concurrency_key", "'a', 9, 'waiting', 'lane', 'x'"),
+        (50_000, f"type, status, {key}", "'a', 'completed', 'k'"),
+        (9_900, "type", "'a'"),
+        (100, f"type, priority, {key}", "'a', 8, 'k'"),
+        (100, "type, priority, concurrency_key", "'a', 7, 'y'"),
+    ):
+        numbers = SEQUENCE[queue.kind].format(count)
+        queue.rows(f"INSERT INTO jobs ({columns}) SELECT {values} FROM ({numbers}) AS numbers")
+    queue.rows(ANALYZE[queue.kind])
+    return queue
+
+
+@contextmanager
+def heard(queue: Queue) -> Iterator[list[tuple[str, Any]]]:
+    """Collect the statements that are sent, with their parameters."""
+    sent: list[tuple[str, Any]] = []
+
+    def note(connection: Any, cursor: Any, statement: str, parameters: Any, *rest: Any) -> None:
+        sent.append((statement, parameters))
+
+    event.listen(queue.database._engine, "before_cursor_execute", note)
+    yield sent
+    event.remove(queue.database._engine, "before_cursor_execute", note)
+
+
+def test_the_hot_statements_use_indexes_whatever_lies_in_the_table(full: Queue) -> None:
+    with heard(full) as sent:
+        taken = full.take(types="a b", jobs=10, limits={"a": {"reuse_result_for": 60.0}, "b": {}})
+        more = full.take(types="a b", jobs=30, limits={"a": {"max_concurrent": 60}, "b": {}})
+        jobs = [*taken.jobs, *more.jobs]
+        assert {job.concurrency_key for job in jobs} >= {None, "y"}
+        store(full.database, [Told(jobs[0].id, "p1", jobs[0].claim_no, 1, (Event("log", "info", None, "hello"),))])
+        settle(full.database, [verdict_of(job, Kind.RETURNED, result="1") for job in jobs])
+        leases.audit(full.database, "p1", [], 1)
+        leases.orphans(full.database)
+        for move in (upkeep.park, upkeep.promote):
+            move(full.database)
+        upkeep.cancel_asked(full.database, lambda type_, status: True)
+        waiting.look(full.database, {"a": Rules()}, lambda type_, status: True)
+    assert len(sent) > 20
+    for statement, parameters in sent:
+        if re.match(r"\s*(SELECT|UPDATE|WITH)", statement) and "jobs" in statement:
+            plan = _plan(full, statement, parameters)
+            assert not re.search(BAD[full.kind], plan), f"{statement}\n\n{plan}"
+            sorts_for_a_few = "filesort" in plan and " LIMIT " in statement and "job_types" not in statement
+            assert not sorts_for_a_few, f"it reads, and locks, all to give some: {statement}\n\n{plan}"
+
+
+def _plan(queue: Queue, statement: str, parameters: Any) -> str:
+    with queue.database.read() as connection:
+        return "\n".join(
+            str(row) for row in connection.exec_driver_sql(f"{EXPLAIN[queue.kind]} {statement}", parameters)
+        )
