@@ -261,7 +261,7 @@ def orphans(database: Database, limit: int = 500, left_out: Collection[str] = ()
     columns = [jobs.c[name] for name in Orphan.__slots__ if name != "seconds"]
     with database.read() as connection:
         rows = connection.execute(select(*columns, _ran_for(database)).where(*lost).limit(limit)).all()
-    return [Orphan(**row._mapping) for row in rows]
+    return sorted((Orphan(**row._mapping) for row in rows), key=lambda orphan: orphan.id)
 
 
 def spoken_for(database: Database, processor_id: str, lease: float) -> set[str]:
