@@ -28,10 +28,11 @@ def explain(session: Session, job_id: int, as_json: bool) -> None:
     if as_json:
         write_json({**asdict(explanation), "runnable": explanation.runnable})
     else:
-        _write(explanation)
+        write_explanation(explanation)
 
 
-def _write(explanation: "Explanation") -> None:
+def write_explanation(explanation: "Explanation") -> None:
+    """Write an explanation for people."""
     state = f"{explanation.status} ({explanation.reason})" if explanation.reason else explanation.status
     click.echo(f"job {explanation.job}  {visible(explanation.type)}  {visible(state)}")
     for finding in explanation.findings:

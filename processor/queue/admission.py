@@ -82,7 +82,11 @@ def _admit(connection: Connection, dialect: Dialect, ask: Ask) -> Admitted:
     except ValueError as error:  # a rate written by hand that is none: to start everything would be worse than nothing
         return Admitted(unreadable=f"job_types.rate: {error}")
     room = situation.room(ask.room)
-    decisions = _decide(connection, situation, ask, room) if room > 0 else Decisions(0, situation.lanes, {}, {})
+    decisions = (
+        _decide(connection, situation, ask, room)
+        if room > 0
+        else Decisions(0, situation.lanes, {}, {}, situation.instant)
+    )
     admitted = _carry_out(connection, dialect, ask, decisions)
     if situation.rate:
         _write_starts(connection, dialect, ask.type, situation, situation.rate, len(admitted.rows))

@@ -53,7 +53,7 @@ def retry(database: Database, which: Filter) -> int:
         "attempt": 0,
         "crashes": 0,
         "reason": None,
-        "run_at": None,
+        "run_at": now(),  # due from now on: a result that is older is none for it
         "started_at": None,
         "finished_at": None,
         "progress": None,

@@ -9,10 +9,11 @@ import hashlib
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, null, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, func, null, or_, select, update
 
 from models import jobs, now
 from models.types import Name
@@ -67,29 +68,40 @@ def _came_back() -> Any:
     return jobs.c.reason.in_([Reason.SNOOZE.value, Reason.RELEASE.value])
 
 
-def reusable(
-    connection: Connection,
-    dialect: Dialect,
-    type_: str,
-    keys: Collection[str],
-    seconds: float,
-    *,
-    across_owners: bool,
-) -> dict[Equality, int]:
-    """Find the latest completed rows that are not older than so many seconds and did the work themselves."""
-    if not keys or seconds <= 0:
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The latest result of some work: the job that has it, and since when."""
+
+    job: int
+    finished_at: datetime
+
+
+def results(
+    connection: Connection, type_: str, keys: Collection[str], since: datetime, *, across_owners: bool
+) -> dict[Equality, Result]:
+    """Find the latest rows that did the work themselves and completed after an instant."""
+    if not keys:
         return {}
+    did_it = (
+        jobs.c.type == type_,
+        jobs.c.key.in_(sorted(keys)),
+        is_(Status.COMPLETED),
+        jobs.c.finished_at > since,
+        jobs.c.duplicate_of.is_(None),
+    )
+    latest = (
+        select(jobs.c.owner, jobs.c.key, func.max(jobs.c.finished_at).label("finished_at"))
+        .where(*did_it)
+        .group_by(jobs.c.owner, jobs.c.key)
+        .subquery("latest")
+    )
     rows = connection.execute(
-        select(jobs.c.id, jobs.c.owner, jobs.c.key, jobs.c.finished_at).where(
-            jobs.c.type == type_,
-            jobs.c.key.in_(sorted(keys)),
-            is_(Status.COMPLETED),
-            jobs.c.finished_at > dialect.after(-seconds),
-            jobs.c.duplicate_of.is_(None),
-        )
+        select(jobs.c.id, jobs.c.owner, jobs.c.key, jobs.c.finished_at)
+        .join(latest, and_(jobs.c.key == latest.c.key, jobs.c.finished_at == latest.c.finished_at))
+        .where(*did_it)
     ).all()
     latest_last = sorted(rows, key=lambda row: (row.finished_at, row.id))
-    return {equality(row, across_owners=across_owners): row.id for row in latest_last}
+    return {equality(row, across_owners=across_owners): Result(row.id, row.finished_at) for row in latest_last}
 
 
 def equality(row: Any, *, across_owners: bool) -> Equality:

@@ -7,7 +7,7 @@ is explained is what is done.
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Select, case, cast, func, select
@@ -17,7 +17,7 @@ from models.types import LongText
 from processor.db.dialects import Dialect
 from processor.lifecycle import Status
 from processor.queue import duplicates
-from processor.queue.duplicates import Equality, fingerprint
+from processor.queue.duplicates import Equality, Result, fingerprint
 from processor.queue.rules import Rules
 from processor.queue.taking import order
 from processor.queue.where import is_, is_due_without, is_held_back
@@ -36,21 +36,26 @@ class Decisions:
     room: int
     lanes: Counter[str | None]
     equals: dict[Equality, int]
-    results: dict[Equality, int]
+    results: dict[Equality, Result]
+    lent_since: datetime
     run: list[int] = field(default_factory=list)
     lane_full: list[int] = field(default_factory=list)
     wait_for: dict[int, int] = field(default_factory=dict)
     reuse: dict[int, int] = field(default_factory=dict)
 
     def about(self, row: Any, key: str | None, rules: Rules) -> None:
-        """Decide about the next row: its equals, then its lane, then it runs."""
+        """Decide about the next row: its equals, then its lane, then it runs.
+
+        A result is for rows that were due before it was there, and for those that come within `reuse_result_for`.
+        """
         lane = row.concurrency_key
         equal = None if key is None else (None if rules.across_owners else row.owner, key)
         original = self.equals.get(equal) if equal is not None else None
+        result = self.results.get(equal) if equal is not None and original is None else None
         if original is not None and original != row.id:
             self.wait_for[row.id] = original
-        elif equal is not None and original is None and equal in self.results:
-            self.reuse[row.id] = self.results[equal]
+        elif result is not None and result.finished_at > min(self.lent_since, due_at(row)):
+            self.reuse[row.id] = result.job
         elif lane is not None and self.lanes[lane] >= rules.max_per_lane:
             self.lane_full.append(row.id)
         else:
@@ -63,6 +68,12 @@ class Decisions:
             self.lanes[lane] += 1
         if equal is not None:
             self.equals[equal] = job
+
+
+def due_at(row: Any) -> datetime:
+    """Give the instant from which on a row could have been claimed."""
+    due: datetime = row.created_at if row.run_at is None else max(row.created_at, row.run_at)
+    return due
 
 
 def said_of(type_: str) -> Select[Any]:
@@ -131,19 +142,18 @@ class Situation:
         return sorted(self._read(ids, locked), key=lambda row: ids.index(row.id)) if ids else []
 
     def _read(self, ids: Sequence[int], locked: bool) -> Sequence[Any]:
-        rows = select(jobs.c.id, jobs.c.owner, jobs.c.key, jobs.c.concurrency_key).where(
-            jobs.c.id.in_(ids), is_(Status.PENDING), ~jobs.c.cancel_requested
-        )
+        columns = (jobs.c.id, jobs.c.owner, jobs.c.key, jobs.c.concurrency_key, jobs.c.created_at, jobs.c.run_at)
+        rows = select(*columns).where(jobs.c.id.in_(ids), is_(Status.PENDING), ~jobs.c.cancel_requested)
         return self._connection.execute(rows.with_for_update(skip_locked=True) if locked else rows).all()
 
     def decide(self, rows: Sequence[Any], keys: dict[int, str], room: int) -> Decisions:
         """Decide about rows in their order, until there is no room."""
         named, across = set(keys.values()), self.rules.across_owners
         equals = duplicates.originals(self._connection, self._type, named, across_owners=across)
-        results = duplicates.reusable(
-            self._connection, self._dialect, self._type, named, self.rules.reuse_result_for, across_owners=across
-        )
-        decisions = Decisions(room, Counter(self.lanes), equals, results)
+        lent_since = self.instant - timedelta(seconds=self.rules.reuse_result_for)
+        since = min([lent_since, *(due_at(row) for row in rows)])
+        results = duplicates.results(self._connection, self._type, named, since, across_owners=across)
+        decisions = Decisions(room, Counter(self.lanes), equals, results, lent_since)
         for row in rows:
             if decisions.room <= 0:
                 break

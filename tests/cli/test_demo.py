@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from processor.cli.demo.plan import POEM
 from tests.cli.conftest import Jobtable, environment
 
 Start = Callable[..., subprocess.Popen[str]]
@@ -66,15 +67,20 @@ def test_the_demo_does_real_work_and_every_job_ends_as_planned(start: Start, tmp
         ).fetchall()
         told = connection.execute("SELECT count(*) FROM notifications").fetchone()[0]
         [hooked] = connection.execute("SELECT result FROM jobs WHERE type = 'demo.call'").fetchone()
-    assert ends[:4] == [
+    assert [end for end in ends if end[0].startswith("demo.") and end[0] != "demo.same_work"] == [
         ("demo.call", "completed", "done", 1, 1),
         ("demo.cancelled", "cancelled", "asked", 1, 1),
         ("demo.fail_once", "completed", "done", 2, 1),
+        ("demo.in_turn", "completed", "done", 1, 3),
         ("demo.overrun", "failed", "timeout", 1, 1),
     ]
-    assert {end[:4] for end in ends[4:]} == {
+    same_work = [end for end in ends if end[0] == "demo.same_work"]
+    assert [sum(end[4] for end in same_work if end[3] == attempts) for attempts in (1, 0)] == [1, 2]
+    assert {end[1] for end in same_work} == {"completed"}
+    assert {end[:4] for end in ends if end[0].startswith("pages.")} == {
         (f"pages.{name}", "completed", "done", 1) for name in ("index", "measure", "write")
     }
+    assert (folder / "pages" / "poem.txt").read_text().splitlines() == list(POEM)
     assert told == sum(end[4] for end in ends)
     assert json.loads(hooked)["from"] == "the demo's own server"
     assert 150 <= len(pages) <= 300
@@ -87,6 +93,7 @@ def test_the_demo_does_real_work_and_every_job_ends_as_planned(start: Start, tmp
         str(folder),
         "completed (done)",
         "notifications",
+        "` said:",
         "Next:",
     ):
         assert words in out

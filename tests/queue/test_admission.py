@@ -9,9 +9,11 @@ from processor.judge import Policy
 from processor.lifecycle import Status
 from processor.outcome import Kind
 from processor.queue import admission, control, waiting
+from processor.queue.lookup import Filter
 from processor.queue.rules import Rules
 from processor.queue.settle import settle
 from tests.queue.conftest import Queue, verdict_of
+from tests.queue.test_claim import LATER
 
 SOON = {
     "postgresql": "now() - interval '{} seconds'",
@@ -367,6 +369,24 @@ def test_a_result_is_reused_for_so_long_and_no_longer(queue: Queue) -> None:
     assert queue.rows("SELECT job_id FROM notifications ORDER BY id") == [(1,), (2,)]
 
 
+def test_rows_that_were_due_before_the_result_get_it_and_later_ones_do_not(queue: Queue) -> None:
+    """It must not depend on the number of slots how many of three equal rows are worked on."""
+    queue.insert("type, key", *["'a', 'k'"] * 3)
+    queue.insert("type, key, run_at", f"'a', 'k', {LATER[queue.kind]}")
+    [job] = queue.claim(jobs=1)
+    assert queue.status(3) == ("pending", None)
+    end(queue, job)
+    taken = queue.take()
+    assert (taken.jobs, sorted(one.id for one in taken.reused)) == ([], [2, 3])
+    queue.insert("type, key", "'a', 'k'")
+    queue.rows(f"UPDATE jobs SET run_at = {SOON[queue.kind].format(0)} WHERE id = 4")
+    assert ids(queue.claim()) == [4]
+    control.retry(queue.database, Filter(ids=(2,)))
+    assert queue.status(2) == ("pending", None)
+    assert queue.claim() == []
+    assert queue.rows("SELECT duplicate_of FROM jobs WHERE id IN (2, 5)") == [(4,)] * 2
+
+
 def test_equal_payloads_are_equal_jobs_where_the_type_says_so(queue: Queue) -> None:
     queue.insert(
         "type, payload", """'a', '{"x": 1, "y": [2]}'""", """'a', '{ "y":[2], "x":1 }'""", """'a', '{"x": 2}'"""
@@ -425,8 +445,6 @@ def test_equal_jobs_that_are_claimed_at_once_are_worked_on_once(queue: Queue, na
 
 
 def test_a_paused_job_that_waited_is_decided_about_anew(queue: Queue) -> None:
-    from processor.queue.lookup import Filter
-
     queue.insert("type, key", "'a', 'k'", "'a', 'k'")
     [job] = queue.claim()
     control.pause(queue.database, Filter(ids=(2,)))

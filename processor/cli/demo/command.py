@@ -17,8 +17,11 @@ from processor.cli.session import Session, pass_session
 from processor.errors import Refused
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from processor.cli.demo.report import Ended
     from processor.db import Database
+    from processor.queue.explain import Explanation
 
 LIMIT_SECONDS = 180.0
 MOST_SLOTS = 8
@@ -68,6 +71,7 @@ def _interruptible() -> Iterator[None]:
 def _play(folder: Path) -> None:
     from processor.cli.demo import display, plan, play, report
     from processor.db.migrate import upgrade
+    from processor.queue.explain import explain
     from processor.settings import load
     from processor.work.incarnation import open_database
 
@@ -77,12 +81,19 @@ def _play(folder: Path) -> None:
         play.insert(folder, first)
         _tell_beginning(folder, len(first), play.INSERT)
         started = time.monotonic()
+        why: list[Explanation] = []
+
+        def look(view: play.View) -> None:
+            show(view)
+            if view.waiting and not why:
+                why.append(explain(database, view.waiting))
+
         with play.processor(folder) as process, display.progress(len(first) + len(second)) as show:
-            play.watch(database, process, folder, show, LIMIT_SECONDS)
+            play.watch(database, process, folder, look, LIMIT_SECONDS)
             play.insert(folder, second)
-            play.watch(database, process, folder, show, LIMIT_SECONDS)
+            play.watch(database, process, folder, look, LIMIT_SECONDS)
         ended = report.read(database, [*first, *second], folder / "pages")
-        _tell_end(folder, database, ended, time.monotonic() - started)
+        _tell_end(folder, database, ended, time.monotonic() - started, why)
     if ended.deviations:
         raise Refused(f"Not everything ended as planned: {'; '.join(ended.deviations[:5])}.", f"Look into {folder}.")
 
@@ -95,15 +106,16 @@ def _tell_beginning(folder: Path, rows: int, insert: str) -> None:
         f"  put in     {rows} rows, by plain SQL and Python's own sqlite3; no client library, any language can:\n"
         f"             {insert}\n"
         "  the work   a page of documentation for each package of Python's standard library,\n"
-        "             an HTTP call, and three jobs that are to go wrong\n\n"
+        "             an HTTP call, equal jobs, jobs that take turns, and three that are to go wrong\n\n"
         "Now `jobtable run` takes the rows, the highest priority first, each in a process that it can kill,\n"
         "and writes into the row how it ended. This bar only reads the table:"
     )
 
 
-def _tell_end(folder: Path, database: "Database", ended: "Ended", seconds: float) -> None:
+def _tell_end(folder: Path, database: "Database", ended: "Ended", seconds: float, why: "Sequence[Explanation]") -> None:
     from processor.cli.demo import report
     from processor.cli.demo.plan import FAILS_ONCE, OVERRUNS
+    from processor.cli.explain import write_explanation
     from processor.cli.jobs import write_one
 
     click.echo(f"\n{len(ended.jobs)} jobs in {seconds:.1f} s. How they ended, from their rows:\n")
@@ -111,7 +123,15 @@ def _tell_end(folder: Path, database: "Database", ended: "Ended", seconds: float
     click.echo(
         "\nOne ran over its limit and was killed, one failed and was tried again, one was cancelled while it ran"
     )
-    click.echo("(UPDATE jobs SET cancel_requested = true), and six were commands that packed the pages.\n")
+    click.echo("(UPDATE jobs SET cancel_requested = true). Six were commands that packed the pages, never two at once")
+    click.echo(
+        "(max_concurrent = 1). Three had one key: one was worked on, two got its result. Three had one lane and ran"
+    )
+    click.echo("in their order.\n")
+    for explanation in why:
+        click.echo(f"While it waited, `jobtable explain {explanation.job}` said:\n")
+        write_explanation(explanation)
+        click.echo()
     report.write_notifications(ended)
     click.echo("\nThe whole life of the one that failed first:\n")
     write_one(database, ended.of(FAILS_ONCE)["id"])

@@ -41,6 +41,13 @@ python = "handlers:write_index"
 
 [types."pages.measure"]              # any executable: its arguments, no shell
 command = {measure}
+max_concurrent = 1                   # never two at once, however many processors there are
+
+[types."demo.same_work"]             # rows with the same key: one is worked on, the others get its result
+python = "handlers:take_a_while"
+
+[types."demo.in_turn"]               # rows with the same concurrency_key run one after the other, in order
+python = "handlers:write_a_line"
 
 [types."demo.call"]                  # an HTTP call; the demo's own server has gone with the demo
 http = "http://127.0.0.1:{port}/hook"

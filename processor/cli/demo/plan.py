@@ -11,25 +11,30 @@ UNSUITABLE = frozenset({"antigravity", "this", "idlelib", "lib2to3", "turtle", "
 
 LETTERS = ("abc", "def", "ghijkl", "mnop", "qrst", "uvwxyz")
 OWNER = "demo"
+POEM = ("the rows go in,", "the work is done,", "the rows say so.")
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """One row to insert. `ends` is the status and reason that it shall have, `attempts` how many tries that takes."""
+    """One row to insert. `ends`: the status that it shall have, and the reasons it may; `attempts`: how many tries."""
 
     type: str
     payload: str = "{}"
     priority: int = 5
     subject: str | None = None
-    ends: tuple[str, str] = ("completed", "done")
+    ends: tuple[str, ...] = ("completed", "done")
     attempts: int = 1
+    key: str | None = None
+    lane: str | None = None
 
     @property
-    def row(self) -> tuple[str, str, int, str, str | None]:
-        return self.type, self.payload, self.priority, OWNER, self.subject
+    def row(self) -> tuple[str, str, int, str, str | None, str | None, str | None]:
+        return self.type, self.payload, self.priority, OWNER, self.subject, self.key, self.lane
 
 
 CANCELLED, OVERRUNS, FAILS_ONCE = "demo.cancelled", "demo.overrun", "demo.fail_once"
+EQUALS, LANE = "demo.same_work", "demo.in_turn"
+DUPLICATE = ("completed", "duplicate", "cached")
 
 
 def first_act() -> list[Planned]:
@@ -40,6 +45,10 @@ def first_act() -> list[Planned]:
         Planned(FAILS_ONCE, priority=8, attempts=2),
         Planned(CANCELLED, priority=7, ends=("cancelled", "asked")),
         Planned("demo.call", json.dumps({"text": "hello from a row"}), priority=8),
+        Planned(EQUALS, priority=8, key="the same"),
+        Planned(EQUALS, priority=8, key="the same", ends=DUPLICATE, attempts=0),
+        Planned(EQUALS, priority=8, key="the same", ends=DUPLICATE, attempts=0),
+        *(Planned(LANE, json.dumps({"line": line}), priority=8, lane="poem") for line in POEM),
     ]
 
 

@@ -19,7 +19,9 @@ from processor.errors import StartRefused
 from processor.lifecycle import FINAL, Status
 from processor.queue import lookup
 
-INSERT = "INSERT INTO jobs (type, payload, priority, owner, subject) VALUES (?, ?, ?, ?, ?)"
+INSERT = (
+    'INSERT INTO jobs (type, payload, priority, owner, subject, "key", concurrency_key) VALUES (?, ?, ?, ?, ?, ?, ?)'
+)
 CANCEL = f"UPDATE jobs SET cancel_requested = true WHERE type = '{CANCELLED}'"  # noqa: S608 - a word of ours
 LOG = "processor.log"
 LOOK_SECONDS = 0.2
@@ -34,6 +36,7 @@ class View:
     total: int
     done: int
     running: list[lookup.Row]
+    waiting: int | None = None
 
 
 def insert(folder: Path, planned: Sequence[Planned]) -> None:
@@ -52,7 +55,8 @@ def look(database: Database) -> View:
     counts = lookup.counts(database, lookup.Filter())
     running = lookup.jobs_page(database, lookup.Filter(statuses=(Status.RUNNING,)), limit=20)
     done = sum(count for (_, status), count in counts.items() if status in FINAL)
-    return View(sum(counts.values()), done, running)
+    waiting = lookup.jobs_page(database, lookup.Filter(statuses=(Status.WAITING,)), limit=1)
+    return View(sum(counts.values()), done, running, waiting[0]["id"] if waiting else None)
 
 
 @contextmanager
