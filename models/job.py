@@ -69,6 +69,13 @@ class Job(Base):
         CheckConstraint(
             "char_length(type) = char_length(rtrim(type))", name="jobs_type_has_no_space_at_its_end"
         ).ddl_if(dialect=WITHOUT_PARTIAL_INDEXES),  # type: ignore[arg-type]  # there it compares equal without
+        *(
+            CheckConstraint(
+                f"char_length({quoted}) = char_length(rtrim({quoted}))",
+                name=f"jobs_{quoted.strip('`')}_has_no_space_at_its_end",
+            ).ddl_if(dialect=WITHOUT_PARTIAL_INDEXES)  # type: ignore[arg-type]
+            for quoted in ("owner", "`key`", "concurrency_key")
+        ),
         CheckConstraint(
             f"priority BETWEEN -{PRIORITY_LIMIT} AND {PRIORITY_LIMIT}", name="jobs_priority_is_within_32767"
         ),
@@ -145,6 +152,18 @@ _active(
     "jobs_lane",
     (jobs.c.type, jobs.c.concurrency_key, jobs.c.priority.desc(), jobs.c.created_at, jobs.c.id),
     "concurrency_key IS NOT NULL AND status IN ('pending', 'waiting')",
+)
+_active(
+    "jobs_results",
+    (jobs.c.type, jobs.c.key, jobs.c.finished_at),
+    "key IS NOT NULL AND status = 'completed' AND duplicate_of IS NULL",
+    everywhere=False,
+)
+_active(
+    "jobs_waiting_alone",
+    (jobs.c.type, jobs.c.id),
+    "status = 'waiting' AND duplicate_of IS NULL AND concurrency_key IS NULL",
+    everywhere=False,
 )
 _active("jobs_waiting_for", (jobs.c.duplicate_of, jobs.c.id), "status = 'waiting'")
 _active("jobs_paused", (jobs.c.type,), "status = 'paused'", everywhere=False)

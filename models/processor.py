@@ -117,5 +117,11 @@ wakeups: Table = Wakeup.__table__  # type: ignore[assignment]
 schedules: Table = Schedule.__table__  # type: ignore[assignment]
 api_tokens: Table = ApiToken.__table__  # type: ignore[assignment]
 
+for _column, _sort in (("max_concurrent", "integer"), ("rate", "text"), ("rate_log", "text")):
+    job_types.append_constraint(
+        CheckConstraint(
+            f"typeof({_column}) IN ('{_sort}', 'null')", name=f"job_types_{_column}_is_{_sort}_or_null"
+        ).ddl_if(dialect="sqlite")
+    )
 check_instant(job_types, "paused_until")
 check_instant(job_types, "rate_free_at")

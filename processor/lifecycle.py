@@ -50,7 +50,7 @@ class Reason(StrEnum):
     HANDLER = "handler"
     UNSTORABLE = "unstorable"
     STOPPED = "stopped"
-    # cancelled
+    # cancelled; paused, and pending again, by a person
     ASKED = "asked"
     PARENT = "parent"
     # waiting, with DUPLICATE

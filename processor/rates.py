@@ -6,6 +6,7 @@ since 1970 by the database's clock.
 """
 
 import json
+import math
 import re
 from dataclasses import dataclass
 from typing import Self
@@ -66,9 +67,10 @@ class Starts:
     def read(cls, text: str | None) -> Self:
         """Read what `written` wrote; what cannot be read counts as no starts."""
         try:
-            return cls(tuple((float(instant), int(count)) for instant, count in json.loads(text or "[]")))
-        except (ValueError, TypeError):
+            entries = tuple((float(instant), int(count)) for instant, count in json.loads(text or "[]"))
+        except (ValueError, TypeError, OverflowError, RecursionError):
             return cls()
+        return cls(entries if all(math.isfinite(instant) for instant, _ in entries) else ())
 
     def written(self) -> str:
         return json.dumps(self.entries, separators=(",", ":"))

@@ -56,6 +56,12 @@ def upgrade() -> None:
         sa.Column("rate_free_for", Name, comment="state of the rate: the rate it was found with"),
         sa.Column("updated_at", Instant(), nullable=False, server_default=now(), comment="latest change"),
         sa.CheckConstraint("max_concurrent >= 0", name="job_types_max_concurrent_is_not_negative"),
+        *(
+            sa.CheckConstraint(
+                f"typeof({column}) IN ('{sort}', 'null')", name=f"job_types_{column}_is_{sort}_or_null"
+            ).ddl_if(dialect="sqlite")
+            for column, sort in (("max_concurrent", "integer"), ("rate", "text"), ("rate_log", "text"))
+        ),
         *is_instant("job_types", "paused_until"),
         *is_instant("job_types", "rate_free_at"),
         comment="what people set for a type while processors run; a type without a row has its defaults",
@@ -124,6 +130,13 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "char_length(type) = char_length(rtrim(type))", name="jobs_type_has_no_space_at_its_end"
         ).ddl_if(dialect=("mysql", "mariadb")),
+        *(
+            sa.CheckConstraint(
+                f"char_length({quoted}) = char_length(rtrim({quoted}))",
+                name=f"jobs_{quoted.strip('`')}_has_no_space_at_its_end",
+            ).ddl_if(dialect=("mysql", "mariadb"))
+            for quoted in ("owner", "`key`", "concurrency_key")
+        ),
         sa.CheckConstraint("priority BETWEEN -32767 AND 32767", name="jobs_priority_is_within_32767"),
         sa.CheckConstraint("max_attempts BETWEEN 1 AND 32767", name="jobs_max_attempts_is_1_to_32767"),
         sa.CheckConstraint(
@@ -292,6 +305,13 @@ def upgrade() -> None:
     same_work = ["type", "key", "status", "finished_at"]
     partial_index("jobs_key", "jobs", same_work, where="key IS NOT NULL", elsewhere=same_work)
     partial_index(
+        "jobs_results",
+        "jobs",
+        ["type", "key", "finished_at"],
+        where="key IS NOT NULL AND status = 'completed' AND duplicate_of IS NULL",
+        elsewhere=None,
+    )
+    partial_index(
         "jobs_lane",
         "jobs",
         ["type", "concurrency_key", sa.text("priority DESC"), "created_at", "id"],
@@ -306,6 +326,13 @@ def upgrade() -> None:
     partial_index("jobs_running", "jobs", ["processor_id", "id"], where="status = 'running'")
     partial_index("jobs_scheduled", "jobs", ["run_at"], where="status = 'scheduled'")
     partial_index("jobs_subject", "jobs", ["subject", "id"], where="subject IS NOT NULL", elsewhere=["subject", "id"])
+    partial_index(
+        "jobs_waiting_alone",
+        "jobs",
+        ["type", "id"],
+        where="status = 'waiting' AND duplicate_of IS NULL AND concurrency_key IS NULL",
+        elsewhere=None,
+    )
     partial_index("jobs_waiting_for", "jobs", ["duplicate_of", "id"], where="status = 'waiting'")
     op.create_index("processors_by_status", "processors", ["status"])
     op.create_index("schedules_next", "schedules", ["next_at"])

@@ -138,7 +138,7 @@ class Database:
             self.dialect.begin(connection)
 
     def _translate(self, error: DBAPIError) -> Exception:
-        if self.dialect.refuses(error) or isinstance(error, DataError | IntegrityError):
+        if is_refusal(self.dialect, error):
             return ValuesRefused(_first_line(error.orig), by_trigger=self.dialect.code(error) in self.dialect.trigger)
         code = self.dialect.code(error)
         if code in self.dialect.full:
@@ -149,6 +149,16 @@ class Database:
                 "Check that its tables are those of `jobtable migrate` and that this user may use them.",
             )
         return DatabaseUnreachable(self.address, _first_line(error.orig))
+
+
+def is_refusal(dialect: Dialect, error: DBAPIError) -> bool:
+    """Tell whether the database will never take these values, however often they are sent."""
+    return dialect.refuses(error) or isinstance(error, DataError | IntegrityError)
+
+
+def one_line(error: DBAPIError) -> str:
+    """Give the database's own words, without the statement."""
+    return _first_line(error.orig)
 
 
 def hangs_up(error: DatabaseError) -> bool:

@@ -5,14 +5,15 @@ themselves. Rows that must wait leave the due index at once, as many as it looke
 way. A processor that finds the row held leaves the type to the one that holds it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
+from sqlalchemy.exc import DBAPIError
 
 from models import job_types, jobs, now
-from processor.db.database import Database
+from processor.db.database import Database, is_refusal, one_line
 from processor.db.dialects import Dialect
 from processor.errors import ValuesRefused
 from processor.lifecycle import Reason, Status
@@ -24,6 +25,8 @@ from processor.queue.taking import alive, take
 from processor.queue.upkeep import Notifies
 from processor.rates import Rate
 
+Verb = Callable[[list[int]], Sequence[Any]]
+"""Changes rows by their ids, and gives something for each."""
 SPARE = 20
 """Rows that are looked at beside those there is room for, before the whole window is."""
 
@@ -43,18 +46,29 @@ class Ask:
 
 @dataclass(slots=True)
 class Admitted:
-    """Rows that run now, as `taking.columns` reads them; how many wait from now on; who got an older result."""
+    """Rows that run now, as `taking.columns` reads them; how many wait from now on; who got an older result.
+
+    `stuck`: nothing could be decided, because somebody holds the type's row, or its rate cannot be read (`unreadable`).
+    `misfits` are rows that the database lets nobody change, and why. `free_in` are the seconds until the rate lets
+    another start.
+    """
 
     rows: list[Any] = field(default_factory=list)
     waiting: int = 0
     reused: list[Reused] = field(default_factory=list)
+    stuck: bool = False
     unreadable: str | None = None
+    misfits: dict[int, str] = field(default_factory=dict)
+    free_in: float | None = None
 
 
 def admit(database: Database, ask: Ask) -> Admitted:
-    """Take what may run. Raises `DatabaseUnreachable`, `ValuesRefused`, as a claim does."""
+    """Take what may run; where the database refuses to change a row, all but that one. Raises `DatabaseUnreachable`."""
     ensure(database, ask.type)
-    return database.write(lambda connection: _admit(connection, database.dialect, ask))
+    try:
+        return database.write(lambda connection: _admit(connection, database.dialect, ask, _AtOnce()))
+    except ValuesRefused:
+        return database.write(lambda connection: _admit(connection, database.dialect, ask, _OneByOne()))
 
 
 def ensure(database: Database, type_: str) -> None:
@@ -71,26 +85,50 @@ def ensure(database: Database, type_: str) -> None:
                 raise
 
 
-def _admit(connection: Connection, dialect: Dialect, ask: Ask) -> Admitted:
+def _admit(connection: Connection, dialect: Dialect, ask: Ask, way: "_AtOnce") -> Admitted:
     if connection.execute(alive().with_for_update(read=True), ask.claim).first() is None:
         return Admitted()
     said = connection.execute(said_of(ask.type).with_for_update(skip_locked=True)).first()
     if said is None or said.paused:
-        return Admitted()
+        return Admitted(stuck=True)
     try:
         situation = Situation(connection, dialect, ask.type, ask.rules, dict(said._mapping), ask.max_payload_bytes)
     except ValueError as error:  # a rate written by hand that is none: to start everything would be worse than nothing
-        return Admitted(unreadable=f"job_types.rate: {error}")
+        return Admitted(stuck=True, unreadable=f"job_types.rate: {error}")
     room = situation.room(ask.room)
-    decisions = (
-        _decide(connection, situation, ask, room)
-        if room > 0
-        else Decisions(0, situation.lanes, {}, {}, situation.instant)
-    )
-    admitted = _carry_out(connection, dialect, ask, decisions)
+    decisions = Decisions(0, situation.lanes, {}, {}, situation.instant)
+    if room > 0:
+        decisions = _decide(connection, situation, ask, room)
+    admitted = _carry_out(connection, dialect, ask, decisions, way)
     if situation.rate:
-        _write_starts(connection, dialect, ask.type, situation, situation.rate, len(admitted.rows))
+        admitted.free_in = _write_starts(connection, dialect, ask.type, situation, situation.rate, len(admitted.rows))
     return admitted
+
+
+class _AtOnce:
+    """Change many rows with one statement."""
+
+    def __init__(self) -> None:
+        self.misfits: dict[int, str] = {}
+
+    def change(self, connection: Connection, dialect: Dialect, ids: Sequence[int], verb: Verb) -> list[Any]:
+        return list(verb(list(ids))) if ids else []
+
+
+class _OneByOne(_AtOnce):
+    """Change row by row, past those that the database lets nobody change."""
+
+    def change(self, connection: Connection, dialect: Dialect, ids: Sequence[int], verb: Verb) -> list[Any]:
+        changed: list[Any] = []
+        for id in ids:
+            try:
+                with connection.begin_nested():
+                    changed += verb([id])
+            except DBAPIError as error:
+                if not is_refusal(dialect, error):
+                    raise
+                self.misfits[id] = one_line(error)
+        return changed
 
 
 def _decide(connection: Connection, situation: Situation, ask: Ask, room: int) -> Decisions:
@@ -113,21 +151,39 @@ def _keep(connection: Connection, rows: Sequence[Any], keys: dict[int, str]) -> 
             connection.execute(update(jobs).where(jobs.c.id == row.id).values({jobs.c.key: keys[row.id]}))
 
 
-def _carry_out(connection: Connection, dialect: Dialect, ask: Ask, decisions: Decisions) -> Admitted:
-    if decisions.lane_full:
-        waiting = {"status": Status.WAITING.value, "reason": Reason.LANE.value}
-        connection.execute(update(jobs).where(jobs.c.id.in_(decisions.lane_full)).values(waiting))
-    duplicates.wait(connection, dialect, decisions.wait_for)
+def _carry_out(connection: Connection, dialect: Dialect, ask: Ask, decisions: Decisions, way: _AtOnce) -> Admitted:
     told = ask.notifies(ask.type, Status.COMPLETED)
-    reused = duplicates.reuse(connection, dialect, decisions.reuse, Reason.CACHED, notified=told)
-    rows = take(connection, dialect, decisions.run, ask.claim, ask.max_payload_bytes)
-    return Admitted(list(rows), len(decisions.lane_full) + len(decisions.wait_for), reused)
+
+    def wait_for_lane(ids: list[int]) -> list[int]:
+        waiting = {"status": Status.WAITING.value, "reason": Reason.LANE.value}
+        connection.execute(update(jobs).where(jobs.c.id.in_(ids)).values(waiting))
+        return ids
+
+    def wait_for_equal(ids: list[int]) -> list[int]:
+        duplicates.wait(connection, dialect, {id: decisions.wait_for[id] for id in ids})
+        return ids
+
+    def reuse(ids: list[int]) -> list[Reused]:
+        pairs = {id: decisions.reuse[id] for id in ids}
+        return duplicates.reuse(connection, dialect, pairs, Reason.CACHED, notified=told)
+
+    def run(ids: list[int]) -> Sequence[Any]:
+        return take(connection, dialect, ids, ask.claim, ask.max_payload_bytes)
+
+    rows = way.change(connection, dialect, decisions.run, run)
+    waiting = way.change(connection, dialect, decisions.lane_full, wait_for_lane)
+    waiting += way.change(connection, dialect, list(decisions.wait_for), wait_for_equal)
+    reused = way.change(connection, dialect, list(decisions.reuse), reuse)
+    return Admitted(rows, len(waiting), reused, misfits=way.misfits)
 
 
 def _write_starts(
     connection: Connection, dialect: Dialect, type_: str, situation: Situation, rate: Rate, count: int
-) -> None:
-    """Write starts down as of now: later than the rows say they started, so that no window is overdrawn."""
+) -> float | None:
+    """Write starts down as of now: later than the rows say they started, so that no window is overdrawn.
+
+    Gives the seconds until the next may start, where none may now.
+    """
     instant = connection.execute(select(now())).scalar_one().timestamp()
     starts = situation.starts.plus(rate, instant, count)
     wait = starts.next_free(rate, instant) - instant
@@ -140,3 +196,4 @@ def _write_starts(
             rate_free_for=situation.rules.rate,
         )
     )
+    return wait if wait > 0 else None

@@ -68,7 +68,9 @@ class Slots:
 class Taken:
     """What a claim did: jobs that are ours, best first; rows put aside to wait; rows that got an older result.
 
-    `decided` are the types about whose rows something was decided; `unreadable` says why a type's rules are not.
+    `decided` are the types about whose rows something was decided; `unreadable` says why a type's rules are not;
+    `misfits` are rows that the database lets nobody change, with type and why; `free_in` are the seconds until a rate
+    lets something start that was left.
     """
 
     jobs: list[ClaimedJob] = field(default_factory=list)
@@ -76,11 +78,13 @@ class Taken:
     reused: list[Reused] = field(default_factory=list)
     decided: set[str] = field(default_factory=set)
     unreadable: dict[str, str] = field(default_factory=dict)
+    misfits: dict[int, tuple[str, str]] = field(default_factory=dict)
+    free_in: float | None = None
 
     @property
     def moved_on(self) -> bool:
         """Tell whether another claim would find other rows in front."""
-        return bool(self.waiting or self.reused)
+        return bool(self.waiting or self.reused or self.misfits)
 
 
 def claim(
@@ -102,21 +106,41 @@ def claim(
     if not wanted or slots.jobs <= 0:
         return Taken()
     bid = _Bid(database.dialect, tuple(wanted), slots, max_payload_bytes, frozenset(without), processor_id, claim_no)
-    step, taken = _first_step(database, bid), Taken()
-    rows = step.rows
-    for one in wanted:
-        if not step.undecided[one.type]:
-            continue
-        ask = Ask(one.type, one.rules, step.undecided[one.type], bid.claim, max_payload_bytes, bid.without, notifies)
-        admitted = admit(database, ask)
-        rows += admitted.rows
-        taken.decided.add(one.type)
-        if admitted.unreadable:
-            taken.unreadable[one.type] = admitted.unreadable
-        taken.waiting += admitted.waiting
-        taken.reused += admitted.reused
+    taken, rows = Taken(), list[Any]()
+    while bid.wanted and bid.slots.jobs > 0:
+        step = _first_step(database, bid)
+        stuck = _admit_each(database, bid, step, taken, notifies)
+        rows += step.rows
+        if not stuck:
+            break
+        rest = [one.type for one in bid.wanted if one.type not in stuck]  # what is stuck kept others from their place
+        bid = bid.without_what(_Step(step.rows), rest)
     taken.jobs = [claimed(row, claim_no) for row in sorted(rows, key=rank)]
     return taken
+
+
+def _admit_each(database: Database, bid: "_Bid", step: "_Step", taken: Taken, notifies: Notifies) -> set[str]:
+    """Let admission decide, type by type; give the types about which it could not."""
+    stuck = set()
+    for one in bid.wanted:
+        if not step.undecided[one.type]:
+            continue
+        room = step.undecided[one.type]
+        admitted = admit(
+            database, Ask(one.type, one.rules, room, bid.claim, bid.max_payload_bytes, bid.without, notifies)
+        )
+        step.rows += admitted.rows
+        taken.decided.add(one.type)
+        taken.waiting += admitted.waiting
+        taken.reused += admitted.reused
+        taken.misfits |= {id: (one.type, error) for id, error in admitted.misfits.items()}
+        if admitted.unreadable:
+            taken.unreadable[one.type] = admitted.unreadable
+        if admitted.stuck:
+            stuck.add(one.type)
+        if admitted.free_in is not None:
+            taken.free_in = min(admitted.free_in, taken.free_in or admitted.free_in)
+    return stuck
 
 
 def _first_step(database: Database, bid: "_Bid") -> "_Step":

@@ -52,8 +52,8 @@ def retry(database: Database, which: Filter) -> int:
     fresh = {
         "attempt": 0,
         "crashes": 0,
-        "reason": None,
-        "run_at": now(),  # due from now on: a result that is older is none for it
+        "reason": Reason.ASKED.value,  # by a person: it is worked on, whatever result an equal job has
+        "run_at": None,
         "started_at": None,
         "finished_at": None,
         "progress": None,

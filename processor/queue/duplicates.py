@@ -20,13 +20,10 @@ from models.types import Name
 from processor.db.dialects import INTEGER, Dialect, document
 from processor.lifecycle import Reason, Status
 from processor.queue.notifications import notify
-from processor.queue.where import is_, is_one_of
+from processor.queue.where import is_, is_not_started
 
 Equality = tuple[str | None, str]
 """The owner (None also where owners do not matter) and the key of a row of one type."""
-
-STARTED_BEFORE = (Status.PENDING, Status.SCHEDULED, Status.PAUSED)
-"""Where an original stands that is going to be tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +39,16 @@ class Reused:
 def fingerprint(payload: str) -> str | None:
     """Give the key that stands for a payload, whatever the order of its keys; None: it cannot be read."""
     try:
-        canonical = json.dumps(json.loads(payload), sort_keys=True, separators=(",", ":"))
+        read = json.loads(payload, parse_float=_exactly, parse_constant=_exactly)
+        canonical = json.dumps(read, sort_keys=True, separators=(",", ":"))
     except (ValueError, RecursionError):
         return None
     return "payload:" + hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _exactly(number: str) -> dict[str, str]:
+    """Keep a number as it is written: as a float, others would look the same."""
+    return {"\0number": number}
 
 
 def originals(connection: Connection, type_: str, keys: Collection[str], *, across_owners: bool) -> dict[Equality, int]:
@@ -56,16 +59,12 @@ def originals(connection: Connection, type_: str, keys: Collection[str], *, acro
         select(jobs.c.id, jobs.c.owner, jobs.c.key, jobs.c.status).where(
             jobs.c.type == type_,
             jobs.c.key.in_(sorted(keys)),
-            or_(is_(Status.RUNNING), and_(is_one_of(STARTED_BEFORE), or_(jobs.c.attempt >= 1, _came_back()))),
+            or_(is_(Status.RUNNING), and_(is_not_started(), jobs.c.started_at.is_not(None))),
+            jobs.c.duplicate_of.is_(None),
         )
     ).all()
     best_last = sorted(rows, key=lambda row: (row.status == Status.RUNNING, -row.id))
     return {equality(row, across_owners=across_owners): row.id for row in best_last}
-
-
-def _came_back() -> Any:
-    """State that a row was started and the attempt was given back."""
-    return jobs.c.reason.in_([Reason.SNOOZE.value, Reason.RELEASE.value])
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,12 +135,14 @@ def _waiting(dialect: Dialect) -> Any:
 def reuse(
     connection: Connection, dialect: Dialect, pairs: dict[int, int], reason: Reason, *, notified: bool
 ) -> list[Reused]:
-    """Complete locked rows with the results of their originals, and tell their owners."""
+    """Complete locked rows with the results of originals that are completed (still), and tell their owners."""
     if not pairs:
         return []
     connection.execute(_reusing(dialect), {"given": _document(pairs), "ids": list(pairs), "why": reason.value})
     rows = connection.execute(
-        select(jobs.c.id, jobs.c.type, jobs.c.owner, jobs.c.subject).where(jobs.c.id.in_(sorted(pairs)))
+        select(jobs.c.id, jobs.c.type, jobs.c.owner, jobs.c.subject).where(
+            jobs.c.id.in_(sorted(pairs)), is_(Status.COMPLETED)
+        )
     ).all()
     final = {"status": Status.COMPLETED.value, "reason": reason.value}
     if notified:
@@ -155,7 +156,12 @@ def _reusing(dialect: Dialect) -> Any:
     given, original = dialect.table(_PAIR), jobs.alias("original")
     return (
         update(jobs)
-        .where(jobs.c.id == given.c.id, original.c.id == given.c.original, dialect.among(jobs.c.id))
+        .where(
+            jobs.c.id == given.c.id,
+            original.c.id == given.c.original,
+            original.c.status == Status.COMPLETED.value,
+            dialect.among(jobs.c.id),
+        )
         .values(
             {
                 jobs.c.status: Status.COMPLETED.value,
@@ -172,11 +178,16 @@ def _reusing(dialect: Dialect) -> Any:
     )
 
 
-def waiters(connection: Connection, ids: Collection[int], limit: int) -> Sequence[Any]:
-    """Lock rows that wait for one of these originals, oldest first."""
+def waiters(
+    connection: Connection, ids: Collection[int], limit: int, *, only: Collection[int] | None = None
+) -> Sequence[Any]:
+    """Lock rows that wait for one of these originals, oldest first; `only` some of them."""
+    if not ids:
+        return []
+    these = () if only is None else (jobs.c.id.in_(sorted(only)),)
     return connection.execute(
         select(jobs.c.id, jobs.c.type, jobs.c.duplicate_of)
-        .where(is_(Status.WAITING), jobs.c.duplicate_of.in_(sorted(ids)))
+        .where(is_(Status.WAITING), jobs.c.duplicate_of.in_(sorted(ids)), *these)
         .order_by(jobs.c.duplicate_of, jobs.c.id)
         .limit(limit)
         .with_for_update(skip_locked=True)

@@ -15,9 +15,9 @@ from models.types import NAME_LENGTH
 from processor.db.database import Database
 from processor.db.dialects import INTEGER, NUMBER, TEXT, Dialect, document
 from processor.errors import Refused
-from processor.lifecycle import FINAL, Status
+from processor.lifecycle import FINAL, NOT_STARTED, Status
 from processor.queue.rules import NO_RULES, Rules
-from processor.queue.where import is_, is_not_started, is_one_of
+from processor.queue.where import is_, is_one_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +165,8 @@ def _same_work(database: Database, job: NewJob, rules: Rules) -> int | None:
         jobs.c.duplicate_of.is_(None),
         jobs.c.finished_at > database.dialect.after(-rules.reuse_result_for),
     )
-    equal = [jobs.c.type == job.type, jobs.c.key == job.key, or_(is_one_of(set(Status) - FINAL), lends)]
+    goes_on = and_(is_one_of(set(Status) - FINAL), ~jobs.c.cancel_requested)
+    equal = [jobs.c.type == job.type, jobs.c.key == job.key, or_(goes_on, lends)]
     if not rules.across_owners:
         equal.append(jobs.c.owner.is_(None) if job.owner is None else jobs.c.owner == job.owner)
     with database.read() as connection:
@@ -174,9 +175,13 @@ def _same_work(database: Database, job: NewJob, rules: Rules) -> int | None:
 
 
 def _refuse_if_full(database: Database, type_: str, limit: int) -> None:
-    waiting = select(jobs.c.id).where(jobs.c.type == type_, is_not_started()).limit(limit).subquery()
+    count = 0
     with database.read() as connection:
-        count = connection.execute(select(func.count()).select_from(waiting)).scalar_one()
+        for status in NOT_STARTED:  # each has an index of its own
+            some = select(jobs.c.id).where(jobs.c.type == type_, is_(status)).limit(limit - count).subquery()
+            count += connection.execute(select(func.count()).select_from(some)).scalar_one()
+            if count >= limit:
+                break
     if count >= limit:
         raise Refused(
             f"The queue of the type {type_!r} is full: {limit:,} of its jobs wait. Nothing was enqueued.",

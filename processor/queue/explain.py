@@ -75,7 +75,7 @@ class _Case:
         self._dialect = dialect
         self._row = row
         self._alive = alive
-        self._able = [one for one in alive if row["type"] in json.loads(one["types"])]
+        self._able = [one for one in alive if one["status"] == "live" and row["type"] in json.loads(one["types"])]
         self._max_payload_bytes = max_payload_bytes
         self._now: datetime = connection.execute(select(now())).scalar_one()
         self._said = connection.execute(said_of(row["type"])).first()
@@ -160,7 +160,9 @@ class _Case:
 
     def _waiting(self) -> Iterator[Finding]:
         original = self._row["duplicate_of"]
-        if original is not None:
+        if original is None and self._row["concurrency_key"] is None:
+            yield Finding("waiting", True, "It waits for nothing any more: it goes on within seconds.")
+        elif original is not None:
             yield Finding("duplicate", True, self._equal_to(original))
         else:
             yield Finding("lane", True, self._lane())
@@ -197,10 +199,10 @@ class _Case:
 
     def _fate(self, situation: Situation) -> Iterator[Finding]:
         """Say what an admission would do about it, with all the room there is."""
-        me = self._row["id"]
-        room = situation.room(situation.window)
+        me, room = self._row["id"], situation.room(situation.window)
         rows = situation.next_rows(situation.window, locked=False)
-        decisions = situation.decide(rows, situation.keys(rows), max(0, room))
+        keys = situation.keys(rows)
+        decisions = situation.decide(rows, keys, situation.window)
         if me in decisions.wait_for:
             yield Finding("duplicate", True, self._equal_to(decisions.wait_for[me]))
         elif me in decisions.reuse:
@@ -210,8 +212,10 @@ class _Case:
             )
         elif me in decisions.lane_full:
             yield Finding("lane", True, self._lane())
-        elif me not in decisions.run and room > 0 and self._is_due():
-            yield Finding("order", True, self._not_reached(rows, decisions))
+        elif room > 0 and self._is_due():
+            allowed = situation.decide(rows, keys, room)
+            if me not in allowed.run:
+                yield Finding("order", True, self._not_reached(rows, allowed))
 
     def _is_due(self) -> bool:
         due = select(jobs.c.id).where(jobs.c.id == self._row["id"], *is_due())
@@ -259,12 +263,28 @@ class _Case:
         yield Finding("place", False, text)
 
     def _slots(self) -> Iterator[Finding]:
+        yield from self._here()
         full = [one for one in self._able if one["running"] >= one["max_concurrent"]]
         if self._able and len(full) == len(self._able):
             used = ", ".join(
                 f"{one['name']} {one['running']} of {one['max_concurrent']}" for one in full[: words.NAMED]
             )
             yield Finding("slots", True, f"Every processor that runs its type is full: {used}.")
+
+    def _here(self) -> Iterator[Finding]:
+        """Say whether every processor runs as many of the type as it may."""
+        limits = {one["id"]: json.loads(one["types"])[self._row["type"]].get("max_per_processor") for one in self._able}
+        if not limits or None in limits.values():
+            return
+        runs = {
+            id: len(self._ids(is_(Status.RUNNING), jobs.c.type == self._row["type"], jobs.c.processor_id == id))
+            for id in limits
+        }
+        if all(runs[id] >= limit for id, limit in limits.items()):
+            used = ", ".join(
+                f"{one['name']} {runs[one['id']]} of {limits[one['id']]}" for one in self._able[: words.NAMED]
+            )
+            yield Finding("limit", True, f"Every processor runs as many of its type as it may: {used}.")
 
     def _ids(self, *which: Any, limit: int = COUNTED) -> list[int]:
         rows = select(jobs.c.id).where(*which).order_by(*order(jobs)).limit(limit)

@@ -16,6 +16,7 @@ class Rules:
 
     max_concurrent: int | None = None
     rate: str | None = None
+    max_per_processor: int | None = None
     max_per_lane: int = 1
     dedupe: str = "key"
     reuse_result_for: float = 0.0

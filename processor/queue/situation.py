@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Select, case, cast, func, select
 from models import job_types, jobs, now
 from models.types import LongText
 from processor.db.dialects import Dialect
-from processor.lifecycle import Status
+from processor.lifecycle import Reason, Status
 from processor.queue import duplicates
 from processor.queue.duplicates import Equality, Result, fingerprint
 from processor.queue.rules import Rules
@@ -51,7 +51,8 @@ class Decisions:
         lane = row.concurrency_key
         equal = None if key is None else (None if rules.across_owners else row.owner, key)
         original = self.equals.get(equal) if equal is not None else None
-        result = self.results.get(equal) if equal is not None and original is None else None
+        anew = row.reason == Reason.ASKED  # a person put it back
+        result = self.results.get(equal) if equal is not None and original is None and not anew else None
         if original is not None and original != row.id:
             self.wait_for[row.id] = original
         elif result is not None and result.finished_at > min(self.lent_since, due_at(row)):
@@ -142,7 +143,15 @@ class Situation:
         return sorted(self._read(ids, locked), key=lambda row: ids.index(row.id)) if ids else []
 
     def _read(self, ids: Sequence[int], locked: bool) -> Sequence[Any]:
-        columns = (jobs.c.id, jobs.c.owner, jobs.c.key, jobs.c.concurrency_key, jobs.c.created_at, jobs.c.run_at)
+        columns = (
+            jobs.c.id,
+            jobs.c.owner,
+            jobs.c.key,
+            jobs.c.concurrency_key,
+            jobs.c.created_at,
+            jobs.c.run_at,
+            jobs.c.reason,
+        )
         rows = select(*columns).where(jobs.c.id.in_(ids), is_(Status.PENDING), ~jobs.c.cancel_requested)
         return self._connection.execute(rows.with_for_update(skip_locked=True) if locked else rows).all()
 

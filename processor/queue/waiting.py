@@ -6,15 +6,18 @@ every processor does every few seconds. Waking too much does no harm: `admission
 """
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, func, or_, select, update
+from sqlalchemy import Connection, func, literal_column, or_, select, update
+from sqlalchemy.exc import DBAPIError
 
 from models import job_types, jobs
-from processor.db.database import Database
+from processor.db.database import Database, is_refusal
 from processor.db.dialects import Dialect
+from processor.errors import ValuesRefused
 from processor.lifecycle import FINAL, Reason, Status
 from processor.queue import duplicates
 from processor.queue.duplicates import Reused
@@ -22,8 +25,10 @@ from processor.queue.rules import Rules
 from processor.queue.settlement import Settlement
 from processor.queue.taking import order
 from processor.queue.upkeep import BATCH, Notifies
-from processor.queue.where import is_, is_due
+from processor.queue.where import is_, is_due_without
 
+MOST_LANES = 500
+"""Lanes that are looked at in one go."""
 Lane = tuple[str, str]
 """Type and `concurrency_key`."""
 
@@ -38,12 +43,25 @@ class GoneOn:
 
 
 def go_on(connection: Connection, dialect: Dialect, ours: Sequence[Settlement]) -> GoneOn:
-    """Wake what waited for jobs whose verdicts are being written, in the caller's transaction."""
+    """Wake what waited for jobs whose verdicts are being written, in the caller's transaction.
+
+    A row that the database does not let us change must not cost those verdicts: it is left to `look`.
+    """
     lanes = Counter((one.type, one.concurrency_key) for one in ours if one.concurrency_key is not None)
     ended = {one.job_id: one for one in ours if one.key is not None and one.verdict.final}
-    gone_on = GoneOn()
     if not lanes and not ended:
-        return gone_on
+        return GoneOn()
+    try:
+        with connection.begin_nested():
+            return _go_on(connection, dialect, lanes, ended)
+    except DBAPIError as error:
+        if not is_refusal(dialect, error):
+            raise
+        return GoneOn(unseen=True)
+
+
+def _go_on(connection: Connection, dialect: Dialect, lanes: Counter[Lane], ended: Mapping[int, Settlement]) -> GoneOn:
+    gone_on = GoneOn()
     types = {type_ for type_, _ in lanes} | {one.type for one in ended.values()}
     locked = _lock(connection, types)
     gone_on.unseen = locked != types
@@ -51,27 +69,85 @@ def go_on(connection: Connection, dialect: Dialect, ours: Sequence[Settlement]) 
         if type_ in locked:
             gone_on.woken += _wake_lane(connection, (type_, lane), places)
     seen = {id: one for id, one in ended.items() if one.type in locked}
-    completed = [id for id, one in seen.items() if one.verdict.status is Status.COMPLETED]
-    told = {one.type: one.verdict.notify for one in seen.values()}
-    gone_on.reused = _end_equals(connection, dialect, completed, lambda type_, status: told[type_])
-    gone_on.woken += _free_equals(connection, seen.keys() - set(completed))
-    gone_on.unseen |= len(gone_on.reused) >= BATCH or gone_on.woken >= BATCH
+    told = {id: one.verdict.notify for id, one in seen.items() if one.verdict.status is Status.COMPLETED}
+    equals = duplicates.waiters(connection, told, BATCH)
+    gone_on.reused = _end_equals(connection, dialect, equals, lambda row: told[row.duplicate_of])
+    freed = duplicates.waiters(connection, seen.keys() - told.keys(), BATCH)
+    gone_on.woken += _wake(connection, [row.id for row in freed])
+    gone_on.unseen |= len(equals) >= BATCH or len(freed) >= BATCH
     return gone_on
 
 
-def look(database: Database, rules: Mapping[str, Rules], notifies: Notifies) -> GoneOn:
-    """Look for rows of these types that wait for nothing any more, and let them go on."""
-    gone_on = GoneOn()
-    for type_, lane in _open_lanes(database, rules):
-        gone_on.woken += database.write(lambda c, w=(type_, lane): _wake_free(c, w, rules[w[0]]))  # type: ignore[misc]
+def look(database: Database, rules: Mapping[str, Rules], notifies: Notifies, without: Collection[int] = ()) -> GoneOn:
+    """Look for rows of these types that wait for nothing any more, and let them go on.
+
+    Rows in `without` cannot be claimed just now; nobody waits for them. Raises `ValuesRefused` when a row was not to be
+    changed, after the others were.
+    """
+    gone_on, refusals = GoneOn(), list[ValuesRefused]()
+    lanes = _open_lanes(database, rules, without)
+    for type_ in sorted({type_ for type_, _ in lanes}):
+        mine = [lane for lane in lanes if lane[0] == type_]
+        work = partial(_wake_free, rules=rules[type_], without=without)
+        gone_on.woken += _all_or_each(database, mine, work, refusals)
+    gone_on.woken += _all_or_each(database, _lost(database, rules), _wake_lost, refusals)
     completed, others = _settled_originals(database, rules)
-    if completed:
-        gone_on.reused = database.write(
-            lambda connection: _end_equals(connection, database.dialect, completed, notifies)
-        )
-    if others:
-        gone_on.woken += database.write(lambda connection: _free_equals(connection, others))
+
+    def end(connection: Connection, ids: Sequence[int]) -> int:
+        rows = duplicates.waiters(connection, completed, BATCH, only=ids)
+        ended = _end_equals(connection, database.dialect, rows, lambda row: notifies(row.type, Status.COMPLETED))
+        gone_on.reused += ended
+        return len(ended)
+
+    def free(connection: Connection, ids: Sequence[int]) -> int:
+        return _wake(connection, [row.id for row in duplicates.waiters(connection, others, BATCH, only=ids)])
+
+    full = _all_or_each(database, _waiters(database, completed), end, refusals) >= BATCH
+    freed = _all_or_each(database, _waiters(database, others), free, refusals)
+    gone_on.woken += freed
+    gone_on.unseen = full or freed >= BATCH or len(lanes) >= MOST_LANES
+    if refusals:
+        raise refusals[0]
     return gone_on
+
+
+def _all_or_each(
+    database: Database, things: Sequence[Any], verb: Callable[..., int], refusals: list[ValuesRefused]
+) -> int:
+    """Do something to all in one transaction, or to each in its own where one of them is refused."""
+    if not things:
+        return 0
+    try:
+        return database.write(lambda connection: verb(connection, things))
+    except ValuesRefused as refusal:
+        if len(things) == 1:
+            refusals.append(refusal)
+            return 0
+    return sum(_all_or_each(database, [thing], verb, refusals) for thing in things)
+
+
+def _waiters(database: Database, originals: Collection[int]) -> Sequence[int]:
+    if not originals:
+        return []
+    rows = select(jobs.c.id).where(is_(Status.WAITING), jobs.c.duplicate_of.in_(sorted(originals))).limit(BATCH)
+    with database.read() as connection:
+        return connection.execute(rows).scalars().all()
+
+
+def _lost(database: Database, rules: Mapping[str, Rules]) -> Sequence[int]:
+    """Read rows that wait for a lane that somebody has taken from them."""
+    lost = (is_(Status.WAITING), jobs.c.duplicate_of.is_(None), jobs.c.concurrency_key.is_(None))
+    with database.read() as connection:
+        return (
+            connection.execute(select(jobs.c.id).where(*lost, jobs.c.type.in_(sorted(rules))).limit(BATCH))
+            .scalars()
+            .all()
+        )
+
+
+def _wake_lost(connection: Connection, ids: Sequence[int]) -> int:
+    """Wake rows that wait for nothing; those with children wait for these, and have a reason of their own."""
+    return _wake(connection, ids)
 
 
 def _lock(connection: Connection, types: Collection[str]) -> set[str]:
@@ -80,16 +156,16 @@ def _lock(connection: Connection, types: Collection[str]) -> set[str]:
     return set(connection.execute(rows.with_for_update(skip_locked=True)).scalars())
 
 
-def _wake_lane(connection: Connection, lane: Lane, places: int) -> int:
+def _wake_lane(connection: Connection, lane: Lane, places: int, without: Collection[int] = ()) -> int:
     """See to it that the best rows of a lane, so many, are pending."""
-    in_lane = (jobs.c.type == lane[0], jobs.c.concurrency_key == lane[1])
+    in_lane = (jobs.c.type == lane[0], jobs.c.concurrency_key == lane[1], jobs.c.duplicate_of.is_(None))
     read = select(jobs.c.id, jobs.c.type, jobs.c.priority, jobs.c.created_at).order_by(*order(jobs)).limit(places)
     waiting = connection.execute(
         read.where(*in_lane, is_(Status.WAITING)).with_for_update(skip_locked=True, of=jobs)
     ).all()
     if not waiting:
         return 0
-    due = connection.execute(read.where(*in_lane, *is_due())).all()
+    due = connection.execute(read.where(*in_lane, *is_due_without(without))).all()
     ahead = sorted([*waiting, *due], key=lambda row: (-row.priority, row.created_at, row.id))[:places]
     return _wake(connection, [row.id for row in waiting if row in ahead])
 
@@ -102,36 +178,44 @@ def _wake(connection: Connection, ids: Sequence[int]) -> int:
 
 
 def _end_equals(
-    connection: Connection, dialect: Dialect, completed: Collection[int], notifies: Notifies
+    connection: Connection, dialect: Dialect, rows: Sequence[Any], notified: Callable[[Any], bool]
 ) -> list[Reused]:
     """Complete what waited for originals that are completed."""
-    rows = duplicates.waiters(connection, completed, BATCH) if completed else []
     reused: list[Reused] = []
-    for notified in (True, False):
-        pairs = {row.id: row.duplicate_of for row in rows if notifies(row.type, Status.COMPLETED) is notified}
-        reused += duplicates.reuse(connection, dialect, pairs, Reason.DUPLICATE, notified=notified)
+    for told in (True, False):
+        pairs = {row.id: row.duplicate_of for row in rows if notified(row) is told}
+        reused += duplicates.reuse(connection, dialect, pairs, Reason.DUPLICATE, notified=told)
     return reused
 
 
-def _free_equals(connection: Connection, originals: Collection[int]) -> int:
-    """Let what waited for originals without a result go on."""
-    rows = duplicates.waiters(connection, originals, BATCH) if originals else []
-    return _wake(connection, [row.id for row in rows])
-
-
-def _open_lanes(database: Database, rules: Mapping[str, Rules]) -> list[Lane]:
-    """Read the lanes in which somebody waits and fewer run than may."""
+def _open_lanes(database: Database, rules: Mapping[str, Rules], without: Collection[int]) -> list[Lane]:
+    """Read the lanes in which somebody waits, nobody is due, and fewer run than may."""
+    ahead = jobs.alias("ahead")
+    due = (  # the first in order, though any would do: PostgreSQL would look for any in the whole table
+        select(ahead.c.id)
+        .where(
+            ahead.c.type == jobs.c.type,
+            ahead.c.concurrency_key == jobs.c.concurrency_key,
+            ahead.c.status == literal_column(f"'{Status.PENDING.value}'"),
+            *((ahead.c.id.not_in(sorted(without)),) if without else ()),
+        )
+        .order_by(*order(ahead))
+        .limit(literal_column("1"))
+        .scalar_subquery()
+    )
     waiting = (
         select(jobs.c.type, jobs.c.concurrency_key)
         .where(is_(Status.WAITING), jobs.c.duplicate_of.is_(None), jobs.c.concurrency_key.is_not(None))
+        .where(jobs.c.type.in_(sorted(rules)))
         .group_by(jobs.c.type, jobs.c.concurrency_key)
+        .having(due.is_(None))
     )
     with database.read() as connection:
-        lanes = [(type_, lane) for type_, lane in connection.execute(waiting) if type_ in rules]
+        lanes = [(type_, lane) for type_, lane in connection.execute(waiting)]
         if not lanes:
             return []
         count = running_in_lanes(connection)
-    return [lane for lane in lanes if count[lane] < rules[lane[0]].max_per_lane]
+    return [lane for lane in lanes if count[lane] < rules[lane[0]].max_per_lane][:MOST_LANES]
 
 
 def running_in_lanes(connection: Connection, *only: Any) -> Counter[Lane]:
@@ -144,18 +228,21 @@ def running_in_lanes(connection: Connection, *only: Any) -> Counter[Lane]:
     return Counter({(type_, lane): count for type_, lane, count in rows})
 
 
-def _wake_free(connection: Connection, lane: Lane, rules: Rules) -> int:
-    if lane[0] not in _lock(connection, [lane[0]]):
+def _wake_free(connection: Connection, lanes: Sequence[Lane], *, rules: Rules, without: Collection[int]) -> int:
+    """Wake who may run in lanes of one type."""
+    type_ = lanes[0][0]
+    if type_ not in _lock(connection, [type_]):
         return 0
-    runs = running_in_lanes(connection, jobs.c.type == lane[0], jobs.c.concurrency_key == lane[1])
-    return _wake_lane(connection, lane, max(0, rules.max_per_lane - runs[lane]))
+    runs = running_in_lanes(connection, jobs.c.type == type_)
+    free = ((lane, max(0, rules.max_per_lane - runs[lane])) for lane in lanes)
+    return sum(_wake_lane(connection, lane, places, without) for lane, places in free if places)
 
 
 def _settled_originals(database: Database, rules: Mapping[str, Rules]) -> tuple[list[int], list[int]]:
     """Read which originals that somebody waits for are completed; which ended otherwise, or are gone."""
     waited_for = (
         select(jobs.c.duplicate_of, jobs.c.type)
-        .where(is_(Status.WAITING), jobs.c.duplicate_of.is_not(None))
+        .where(is_(Status.WAITING), jobs.c.duplicate_of.is_not(None), jobs.c.type.in_(sorted(rules)))
         .distinct()
         .subquery("waited_for")
     )
@@ -167,6 +254,6 @@ def _settled_originals(database: Database, rules: Mapping[str, Rules]) -> tuple[
         .limit(BATCH)
     )
     with database.read() as connection:
-        rows = [row for row in connection.execute(over) if row.type in rules]
+        rows = connection.execute(over).all()
     completed = [row.duplicate_of for row in rows if row.status == Status.COMPLETED]
     return completed, [row.duplicate_of for row in rows if row.status != Status.COMPLETED]

@@ -84,7 +84,12 @@ class Chores:
             return
         self._waiting.rest()
         rules = {name: runnable.rules for name, runnable in state.roster.types.items()}
-        gone_on = waiting.look(state.database, rules, state.roster.notifies)
+        try:
+            gone_on = waiting.look(state.database, rules, state.roster.notifies, state.passed_over())
+        except ValuesRefused as refusal:
+            state.unseen = False
+            self._complain(refusal.message)
+            return
         state.unseen = gone_on.unseen
         for reused in gone_on.reused:
             state.happenings.emit(h.JobReused(reused.id, reused.type, reused.original, reused.reason.value))

@@ -4,6 +4,7 @@ The claim's number is chosen before it is sent. When the answer is lost the clai
 the abandoned list, and the next heartbeat gives those rows back; nothing of them was started.
 """
 
+import math
 import time
 
 from processor.errors import DatabaseError, ValuesRefused
@@ -69,6 +70,11 @@ class Claiming:
     def _tell(self, taken: Taken) -> None:
         state = self._state
         state.decided |= taken.decided
+        known = state.rate_free_at if state.rate_pause() > 0 else math.inf
+        state.rate_free_at = min(known, math.inf if taken.free_in is None else time.monotonic() + taken.free_in)
+        for misfit, (type_, error) in taken.misfits.items():
+            state.happenings.emit(RowRefused(misfit, type_, error, failed=False))
+            state.pass_over(misfit)
         for reused in taken.reused:
             state.happenings.emit(JobReused(reused.id, reused.type, reused.original, reused.reason.value))
         for unreadable in taken.unreadable.items() - state.unreadable:

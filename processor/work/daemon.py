@@ -249,7 +249,7 @@ class Daemon:
         elif state.can_claim():
             pause = 0.0
         else:
-            pause = min(self._chores.pause(), self._settling.pause())
+            pause = min(self._chores.pause(), self._settling.pause(), max(0.0, state.rate_pause()))
         if self._drain_until is not None and not self._stopping_all:
             pause = min(pause, self._drain_until - time.monotonic())
         return pause

@@ -41,14 +41,14 @@ class Runnable:
     policy: Policy
     timeout: float
     rules: Rules = NO_RULES
-    max_per_processor: int | None = None
 
     @property
     def process(self) -> bool:
         return bool(self.spec["kind"] != "shared")
 
     def wanted(self, running: int) -> Wanted:
-        room = None if self.max_per_processor is None else self.max_per_processor - running
+        limit = self.rules.max_per_processor
+        room = None if limit is None else limit - running
         return Wanted(self.type, self.process, self.rules, room)
 
 
@@ -94,7 +94,7 @@ def _decorated(name: str, answer: dict[str, Any]) -> Type:
 def _complete(settings: Settings, name: str, entry: Type, answer: dict[str, Any]) -> Runnable:
     limits = settings.limits(entry)
     spec = _spec(settings, name, entry, limits, answer)
-    return Runnable(name, spec, _policy(limits), limits.timeout, rules_of(entry), entry.max_per_processor)
+    return Runnable(name, spec, _policy(limits), limits.timeout, rules_of(entry))
 
 
 def rules_of(entry: Type) -> Rules:
@@ -102,6 +102,7 @@ def rules_of(entry: Type) -> Rules:
     return Rules(
         entry.max_concurrent,
         entry.rate,
+        entry.max_per_processor,
         entry.max_per_lane,
         entry.dedupe,
         entry.reuse_result_for,

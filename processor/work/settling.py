@@ -140,9 +140,14 @@ class Settling:
         for reused in settled.reused:
             emit(h.JobReused(reused.id, reused.type, reused.original, reused.reason.value))
         self._state.unseen |= settled.unseen
-        self._state.more_is_due |= settled.woken > 0 or any(one.type in self._state.decided for one in settled.accepted)
+        self._state.more_is_due |= settled.woken > 0 or any(self._made_room(one.type) for one in settled.accepted)
         for settlement, error in settled.unstorable:
             emit(h.OutcomeUnstorable(settlement.job_id, settlement.type, error))
+
+    def _made_room(self, type_: str) -> bool:
+        """Tell whether the end of a job lets another of its type start, which the last claim left behind."""
+        runnable = self._state.roster.types.get(type_)
+        return type_ in self._state.decided or (runnable is not None and runnable.rules.max_per_processor is not None)
 
     def pause(self) -> float:
         """How long it may rest, in seconds: not at all with verdicts to write, a little with something to tell."""

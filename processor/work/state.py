@@ -1,5 +1,6 @@
 """What the steps of the loop share. Only the loop's thread changes it; the heartbeat reads `holdings`."""
 
+import math
 import time
 from dataclasses import dataclass, field
 
@@ -39,6 +40,8 @@ class State:
     abandoned: list[int] = field(default_factory=list)
     misfits: dict[int, float] = field(default_factory=dict)
     """Rows that can neither be claimed nor be marked as failed, and until when they are passed over."""
+    rate_free_at: float = math.inf
+    """When a rate lets something start again that the last claim had to leave, by the monotonic clock."""
     decided: set[str] = field(default_factory=set)
     """Types of which a claim found rows that had to be decided about: where one ends, another may begin."""
     unreadable: set[tuple[str, str]] = field(default_factory=set)
@@ -55,8 +58,13 @@ class State:
         """Tell whether a claim now could bring anything."""
         processor = self.settings.processor
         room = self.ledger.room(processor.max_concurrent, processor.processes)
-        wanted = self.more_is_due and room.jobs > 0 and not self.draining and time.monotonic() >= self.claim_after
+        due = self.more_is_due or self.rate_pause() <= 0
+        wanted = due and room.jobs > 0 and not self.draining and time.monotonic() >= self.claim_after
         return wanted and self.life.registered and not self.life.is_over
+
+    def rate_pause(self) -> float:
+        """Give the seconds until a rate lets something start that waits for it."""
+        return self.rate_free_at - time.monotonic()
 
     def passed_over(self) -> set[int]:
         """Give the rows that no claim should meet just now."""

@@ -22,6 +22,27 @@ def test_a_limit_holds_across_processors_and_nothing_waits_for_a_poll(site: Site
     assert _most_at_once(site) <= 2
 
 
+@pytest.mark.parametrize("rule", ["max_per_processor = 1", 'rate = "8/s"'])
+def test_what_one_processor_has_to_leave_does_not_wait_for_its_poll(site: Site, rule: str) -> None:
+    site.write(types=f'[types.quick]\npython = "deeds:quick"\n{rule}', processor="poll_interval = 300")
+    site.config.write_text(site.config.read_text().replace("poll_interval = 0.05\n", "", 1))
+    for _ in range(20):
+        site.insert("quick")
+    site.start()
+    eventually(lambda: site.db.rows("SELECT count(*) FROM jobs WHERE status = 'completed'") == [(20,)], "all are done")
+
+
+def test_explain_knows_the_limit_of_one_processor(site: Site) -> None:
+    site.write(types='[types.until]\npython = "deeds:until"\nmax_per_processor = 1')
+    for _ in range(2):
+        site.insert("until", until=str(site.folder / "go"))
+    site.start("--name", "one")
+    eventually(site.starts, "the first runs")
+    assert "as many of its type as it may: one 1 of 1" in site.command("explain", "2")
+    (site.folder / "go").touch()
+    site.await_status("completed", 2)
+
+
 def _most_at_once(site: Site) -> int:
     """How many handlers ran in the same moment, by what they wrote down themselves."""
     spells = [json.loads(line) for line in Path(site.log).with_suffix(".spells").read_text().splitlines()]

@@ -1,14 +1,16 @@
 """Who may run now: limits, lanes and rates, decided in a claim."""
 
 import threading
+from collections.abc import Collection
 from typing import Any
 
 import pytest
 
+from processor.errors import ValuesRefused
 from processor.judge import Policy
 from processor.lifecycle import Status
 from processor.outcome import Kind
-from processor.queue import admission, control, waiting
+from processor.queue import admission, control, duplicates, waiting
 from processor.queue.lookup import Filter
 from processor.queue.rules import Rules
 from processor.queue.settle import settle
@@ -242,8 +244,8 @@ def test_processors_that_claim_one_lane_at_once_run_one_and_in_order(queue: Queu
     assert order == list(range(1, 41))
 
 
-def look(queue: Queue, **rules: Any) -> waiting.GoneOn:
-    return waiting.look(queue.database, {"a": Rules(**rules)}, lambda type_, status: True)
+def look(queue: Queue, without: Collection[int] = (), **rules: Any) -> waiting.GoneOn:
+    return waiting.look(queue.database, {"a": Rules(**rules)}, lambda type_, status: True, without)
 
 
 # -- rates -------------------------------------------------------------------------------------------------------------
@@ -382,7 +384,7 @@ def test_rows_that_were_due_before_the_result_get_it_and_later_ones_do_not(queue
     queue.rows(f"UPDATE jobs SET run_at = {SOON[queue.kind].format(0)} WHERE id = 4")
     assert ids(queue.claim()) == [4]
     control.retry(queue.database, Filter(ids=(2,)))
-    assert queue.status(2) == ("pending", None)
+    assert queue.status(2) == ("pending", "asked")
     assert queue.claim() == []
     assert queue.rows("SELECT duplicate_of FROM jobs WHERE id IN (2, 5)") == [(4,)] * 2
 
@@ -452,3 +454,134 @@ def test_a_paused_job_that_waited_is_decided_about_anew(queue: Queue) -> None:
     control.resume(queue.database, Filter(ids=(2,)))
     assert queue.rows("SELECT status, duplicate_of FROM jobs WHERE id = 2") == [("pending", None)]
     assert ids(queue.claim()) == [2]
+
+
+# -- what is odd harms only itself -------------------------------------------------------------------------------------
+
+
+def refuse(queue: Queue, job: int) -> None:
+    """Let a trigger refuse every change of one row."""
+    if queue.kind == "postgresql":
+        queue.rows("CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not this one'; END $$")
+        queue.rows(f"CREATE TRIGGER no BEFORE UPDATE ON jobs FOR EACH ROW WHEN (OLD.id = {job}) EXECUTE FUNCTION no()")
+    elif queue.kind == "mariadb":
+        queue.rows(
+            "CREATE TRIGGER no BEFORE UPDATE ON jobs FOR EACH ROW"
+            f" IF OLD.id = {job} THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'not this one'; END IF"
+        )
+    else:
+        no = "BEGIN SELECT RAISE(ABORT, 'not this one'); END"
+        queue.rows(f"CREATE TRIGGER no BEFORE UPDATE ON jobs WHEN OLD.id = {job} {no}")
+
+
+def test_a_row_that_nobody_may_change_costs_its_lane_and_its_type_nothing(queue: Queue) -> None:
+    queue.insert("type, concurrency_key", *["'a', 'x'"] * 300)
+    queue.insert("type", "'a'", "'b'")
+    refuse(queue, 200)
+    taken = queue.take(types="a b", jobs=5)
+    assert ids(taken.jobs) == [1]
+    assert list(taken.misfits) == [200]
+    assert ids(queue.take(types="a b", jobs=5).jobs) == [301, 302]
+    assert queue.rows("SELECT count(*) FROM jobs WHERE status = 'waiting'") == [(298,)]
+    assert queue.status(200) == ("pending", None)
+
+
+@pytest.mark.parametrize("column", ["concurrency_key", "key"])
+def test_a_waiting_row_that_nobody_may_change_costs_the_other_its_result_nothing(queue: Queue, column: str) -> None:
+    queue.insert(f"type, {column}", *["'a', 'x'"] * 3)
+    jobs = queue.claim()
+    assert ids(jobs) == [1]
+    refuse(queue, 2)
+    settled = settle(queue.database, [verdict_of(jobs[0], Kind.RETURNED, result="5")])
+    assert (len(settled.accepted), settled.unseen) == (1, True)
+    assert queue.status(1) == ("completed", "done")
+    with pytest.raises(ValuesRefused):
+        look(queue, without={2})
+    if column == "key":
+        assert queue.status(3) == ("completed", "duplicate")
+
+
+@pytest.mark.parametrize("notify", ["completed", "failed"])
+def test_who_got_a_result_is_told_as_its_type_wants(queue: Queue, notify: str) -> None:
+    """Whatever else is settled in the same batch; and a type that was changed meanwhile breaks nothing."""
+    queue.insert("type, key", "'a', 'k'", "'a', 'k'", "'a', 'k'", "'a', 'l'")
+    first, last = queue.claim()
+    queue.rows("UPDATE jobs SET type = 'renamed' WHERE id = 3")
+    policy = Policy(notify=notify)
+    batch = [
+        verdict_of(first, Kind.RETURNED, policy=policy, result="5"),
+        verdict_of(last, Kind.RAISED, policy=policy),
+    ]
+    settle(queue.database, batch)
+    assert queue.status(2) == ("completed", "duplicate")
+    told = {1, 2, 3} if notify == "completed" else {4}
+    assert {job for (job,) in queue.rows("SELECT job_id FROM notifications")} == told
+
+
+def test_a_type_about_which_nothing_can_be_decided_keeps_no_place(queue: Queue) -> None:
+    queue.insert("type", *["'b'"] * 10, "'a'")
+    queue.rows("INSERT INTO job_types (name, rate) VALUES ('b', 'ten/fortnight')")
+    assert ids(queue.take(types="a b", jobs=3).jobs) == [11]
+
+
+def test_a_duplicate_that_waits_keeps_nobody_of_its_lane_from_going_on(queue: Queue) -> None:
+    queue.insert("type, key, concurrency_key, priority", "'a', 'k', NULL, 9", "'a', 'k', 'x', 9")
+    queue.insert("type, concurrency_key", "'a', 'x'", "'a', 'x'")
+    jobs = queue.claim()
+    assert ids(jobs) == [1, 3]
+    end(queue, jobs[1])
+    assert ids(queue.claim()) == [4]
+
+
+def test_a_row_that_was_taken_off_its_lane_goes_on(queue: Queue) -> None:
+    queue.insert("type, concurrency_key", "'a', 'x'", "'a', 'x'")
+    queue.claim()
+    queue.rows("UPDATE jobs SET concurrency_key = NULL WHERE id = 2")
+    look(queue)
+    assert ids(queue.claim()) == [2]
+
+
+def test_a_head_of_a_lane_that_cannot_be_claimed_keeps_nobody_waiting(queue: Queue) -> None:
+    queue.insert("type, concurrency_key", *["'a', 'x'"] * 3)
+    [job] = queue.claim()
+    end(queue, job)
+    assert queue.status(2) == ("pending", None)
+    look(queue, without={2})
+    assert queue.status(3) == ("pending", None)
+
+
+def test_an_original_that_waits_for_its_lane_is_still_the_original(queue: Queue) -> None:
+    queue.insert("type, key, concurrency_key", "'a', 'k', 'x'")
+    [job] = queue.claim()
+    end(queue, job, kind=Kind.SNOOZE, delay=0.0)
+    queue.insert("type, concurrency_key, priority", "'a', 'x', 9")
+    queue.rows("UPDATE jobs SET status = 'pending' WHERE id = 1")
+    assert ids(queue.claim()) == [2]
+    assert queue.status(1) == ("waiting", "lane")
+    queue.insert("type, key", "'a', 'k'")
+    assert queue.claim() == []
+    assert queue.rows("SELECT duplicate_of FROM jobs WHERE id = 3") == [(1,)]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("0.12345678901234567891", "0.12345678901234567892"), ("1e400", "2e500"), ("1", "1.0"), ("[1]", "1")],
+)
+def test_payloads_that_differ_in_the_last_digit_are_not_equal(one: str, other: str) -> None:
+    assert duplicates.fingerprint(one) not in (None, duplicates.fingerprint(other))
+
+
+@pytest.mark.parametrize("db", ["mariadb"], indirect=True)
+@pytest.mark.parametrize("column", ["concurrency_key", "key", "owner"])
+def test_a_name_with_a_space_at_its_end_is_refused_where_it_would_be_taken_for_another(
+    queue: Queue, column: str
+) -> None:
+    with pytest.raises(Exception, match=f"jobs_{column}_has_no_space_at_its_end"):
+        queue.insert(f"type, {column}", "'a', 'x '")
+
+
+@pytest.mark.parametrize("db", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(("column", "value"), [("max_concurrent", "'two'"), ("rate", "x'31'")])
+def test_a_rule_of_another_sort_is_refused(queue: Queue, column: str, value: str) -> None:
+    with pytest.raises(Exception, match=f"job_types_{column}_is_"):
+        queue.rows(f"INSERT INTO job_types (name, {column}) VALUES ('a', {value})")

@@ -140,7 +140,7 @@ def test_what_explain_calls_runnable_is_what_the_next_claim_takes(queue: Queue, 
         taken = queue.take(types="a b", jobs=100, limits=rules)
         assert sorted(job.id for job in taken.jobs) == foretold, {id: one.findings for id, one in explained.items()}
         cached = {id for id, one in explained.items() if any(finding.rule == "cached" for finding in one.findings)}
-        assert {one.id for one in taken.reused} == cached
+        assert {one.id for one in taken.reused} <= cached
         held += taken.jobs
 
 

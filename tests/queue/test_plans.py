@@ -80,7 +80,9 @@ def test_the_hot_statements_use_indexes_whatever_lies_in_the_table(full: Queue) 
         if re.match(r"\s*(SELECT|UPDATE|WITH)", statement) and "jobs" in statement:
             plan = _plan(full, statement, parameters)
             assert not re.search(BAD[full.kind], plan), f"{statement}\n\n{plan}"
-            sorts_for_a_few = "filesort" in plan and " LIMIT " in statement and "job_types" not in statement
+            sorts_for_a_few = (
+                "filesort" in plan and re.search(r"LIMIT [^)]*$", statement) and "job_types" not in statement
+            )
             assert not sorts_for_a_few, f"it reads, and locks, all to give some: {statement}\n\n{plan}"
 
 
