@@ -89,41 +89,37 @@ def look(database: Database, rules: Mapping[str, Rules], notifies: Notifies, wit
     for type_ in sorted({type_ for type_, _ in lanes}):
         mine = [lane for lane in lanes if lane[0] == type_]
         work = partial(_wake_free, rules=rules[type_], without=without)
-        gone_on.woken += _all_or_each(database, mine, work, refusals)
-    gone_on.woken += _all_or_each(database, _lost(database, rules), _wake_lost, refusals)
+        gone_on.woken += sum(_all_or_each(database, mine, work, refusals))
+    gone_on.woken += sum(_all_or_each(database, _lost(database, rules), _wake, refusals))
     completed, others = _settled_originals(database, rules)
 
-    def end(connection: Connection, ids: Sequence[int]) -> int:
+    def end(connection: Connection, ids: Sequence[int]) -> list[Reused]:
         rows = duplicates.waiters(connection, completed, BATCH, only=ids)
-        ended = _end_equals(connection, database.dialect, rows, lambda row: notifies(row.type, Status.COMPLETED))
+        return _end_equals(connection, database.dialect, rows, lambda row: notifies(row.type, Status.COMPLETED))
+
+    for ended in _all_or_each(database, _waiters(database, completed), end, refusals):
         gone_on.reused += ended
-        return len(ended)
-
-    def free(connection: Connection, ids: Sequence[int]) -> int:
-        return _wake(connection, [row.id for row in duplicates.waiters(connection, others, BATCH, only=ids)])
-
-    full = _all_or_each(database, _waiters(database, completed), end, refusals) >= BATCH
-    freed = _all_or_each(database, _waiters(database, others), free, refusals)
+    freed = sum(_all_or_each(database, _waiters(database, others), _wake, refusals))
     gone_on.woken += freed
-    gone_on.unseen = full or freed >= BATCH or len(lanes) >= MOST_LANES
+    gone_on.unseen = len(gone_on.reused) >= BATCH or freed >= BATCH or len(lanes) >= MOST_LANES
     if refusals:
         raise refusals[0]
     return gone_on
 
 
 def _all_or_each(
-    database: Database, things: Sequence[Any], verb: Callable[..., int], refusals: list[ValuesRefused]
-) -> int:
-    """Do something to all in one transaction, or to each in its own where one of them is refused."""
+    database: Database, things: Sequence[Any], verb: Callable[..., Any], refusals: list[ValuesRefused]
+) -> list[Any]:
+    """Do something to all in one transaction, or to each in its own where one of them is refused; give the answers."""
     if not things:
-        return 0
+        return []
     try:
-        return database.write(lambda connection: verb(connection, things))
+        return [database.write(lambda connection: verb(connection, things))]
     except ValuesRefused as refusal:
         if len(things) == 1:
             refusals.append(refusal)
-            return 0
-    return sum(_all_or_each(database, [thing], verb, refusals) for thing in things)
+            return []
+    return [answer for thing in things for answer in _all_or_each(database, [thing], verb, refusals)]
 
 
 def _waiters(database: Database, originals: Collection[int]) -> Sequence[int]:
@@ -137,17 +133,9 @@ def _waiters(database: Database, originals: Collection[int]) -> Sequence[int]:
 def _lost(database: Database, rules: Mapping[str, Rules]) -> Sequence[int]:
     """Read rows that wait for a lane that somebody has taken from them."""
     lost = (is_(Status.WAITING), jobs.c.duplicate_of.is_(None), jobs.c.concurrency_key.is_(None))
+    rows = select(jobs.c.id).where(*lost, jobs.c.type.in_(sorted(rules))).limit(BATCH)
     with database.read() as connection:
-        return (
-            connection.execute(select(jobs.c.id).where(*lost, jobs.c.type.in_(sorted(rules))).limit(BATCH))
-            .scalars()
-            .all()
-        )
-
-
-def _wake_lost(connection: Connection, ids: Sequence[int]) -> int:
-    """Wake rows that wait for nothing; those with children wait for these, and have a reason of their own."""
-    return _wake(connection, ids)
+        return connection.execute(rows).scalars().all()
 
 
 def _lock(connection: Connection, types: Collection[str]) -> set[str]:
@@ -171,10 +159,11 @@ def _wake_lane(connection: Connection, lane: Lane, places: int, without: Collect
 
 
 def _wake(connection: Connection, ids: Sequence[int]) -> int:
+    """Let those of the rows be claimed that (still) wait."""
     if not ids:
         return 0
     fresh = {"status": Status.PENDING.value, "reason": None, "duplicate_of": None}
-    return connection.execute(update(jobs).where(jobs.c.id.in_(ids)).values(fresh)).rowcount
+    return connection.execute(update(jobs).where(jobs.c.id.in_(ids), is_(Status.WAITING)).values(fresh)).rowcount
 
 
 def _end_equals(
