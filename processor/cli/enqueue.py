@@ -12,6 +12,7 @@ from processor.cli.shown import visible
 
 if TYPE_CHECKING:
     from processor.db import Database
+    from processor.queue.rules import Rules
 
 
 @click.command()
@@ -44,8 +45,6 @@ def enqueue(
 ) -> None:
     """Insert a job of TYPE and print its id; with a --key, the id of the same work where that is there already."""
     from processor.queue import enqueue as queue
-    from processor.queue.rules import NO_RULES
-    from processor.work.roster import rules_of
 
     if delay is not None and at is not None:
         raise click.UsageError("--in and --at are two answers to one question; give one of them.")
@@ -62,15 +61,22 @@ def enqueue(
             max_attempts=max_attempts,
             timeout_seconds=timeout,
         )
-        own = session.settings.types.get(type_)
-        rules = rules_of(own) if own is not None else NO_RULES
-        enqueued = queue.enqueue(database, job, rules=rules, queue_limit=own.queue_limit if own is not None else None)
+        enqueued = queue.enqueue(database, job, rules=_rules(session, database, type_))
         click.echo(enqueued.id)
     if not enqueued.new:
         click.echo(
             f"note: job {enqueued.id} is the same work (its key is {visible(key)}); no other was made.", err=True
         )
     _warn_of_strangers(session, type_)
+
+
+def _rules(session: Session, database: "Database", type_: str) -> "Rules":
+    """Give the rules of a type: of this configuration, else as a living processor tells them."""
+    from processor.cli.jobs import told_rules
+    from processor.work.roster import rules_of
+
+    own = session.settings.types.get(type_)
+    return told_rules(database, type_) if own is None else rules_of(own)
 
 
 def _until(database: "Database", at: datetime) -> float:

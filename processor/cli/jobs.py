@@ -10,6 +10,7 @@ from processor.cli.shown import Column, Row, decoded, moment, span, visible, wri
 
 if TYPE_CHECKING:
     from processor.db import Database
+    from processor.queue.rules import Rules
 
 LAST_EVENTS = 10
 
@@ -77,12 +78,25 @@ def _strangers(database: "Database", rows: list[Row]) -> list[str]:
 
 def live_types(database: "Database") -> set[str] | None:
     """Collect the types that living processors run; None where no processor lives."""
+    told = _told(database)
+    return {name for types in told for name in types} if told else None
+
+
+def told_rules(database: "Database", type_: str) -> "Rules":
+    """Give the rules of a type as a living processor tells them; none where nobody runs it."""
+    from processor.queue.rules import NO_RULES, Rules
+
+    return next((Rules.from_facts(types[type_]) for types in _told(database) if type_ in types), NO_RULES)
+
+
+def _told(database: "Database") -> list[dict[str, dict[str, Any]]]:
+    """Read what each living processor tells of its types."""
     import json
 
     from processor.queue import lookup
 
-    alive = [row for row in lookup.processors_page(database, limit=1000) if not row["lease_over"]]
-    return {name for row in alive for name in json.loads(row["types"])} if alive else None
+    rows = lookup.processors_page(database, limit=1000)
+    return [json.loads(row["types"]) for row in rows if not row["lease_over"]]
 
 
 @click.command()

@@ -143,19 +143,19 @@ class Enqueued:
     new: bool = True
 
 
-def enqueue(database: Database, job: NewJob, *, rules: Rules = NO_RULES, queue_limit: int | None = None) -> Enqueued:
+def enqueue(database: Database, job: NewJob, *, rules: Rules = NO_RULES) -> Enqueued:
     """Insert one job, unless one with its key waits, runs, or lends its result; give its id.
 
-    `rules` and `queue_limit` are those of its type. Two that are enqueued in the same instant both become rows: then
-    the claim decides. Raises `Refused` where so many of its type wait, `ValuesRefused` naming the column that the
-    database does not take, `DatabaseUnreachable`.
+    `rules` are those of its type. Two that are enqueued in the same instant both become rows: then the claim decides.
+    Raises `Refused` where as many of its type wait as may, `ValuesRefused` naming the column that the database does not
+    take, `DatabaseUnreachable`.
     """
     if job.key is not None and rules.dedupe != "none":
         there = _same_work(database, job, rules)
         if there is not None:
             return Enqueued(there, new=False)
-    if queue_limit is not None:
-        _refuse_if_full(database, job.type, queue_limit)
+    if rules.queue_limit is not None:
+        _refuse_if_full(database, job.type, rules.queue_limit)
     return Enqueued(_insert_one(database, job))
 
 

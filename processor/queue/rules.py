@@ -21,6 +21,7 @@ class Rules:
     dedupe: str = "key"
     reuse_result_for: float = 0.0
     across_owners: bool = False
+    queue_limit: int | None = None
 
     @property
     def concern_every_row(self) -> bool:

@@ -107,6 +107,7 @@ def rules_of(entry: Type) -> Rules:
         entry.dedupe,
         entry.reuse_result_for,
         entry.across_owners,
+        entry.queue_limit,
     )
 
 

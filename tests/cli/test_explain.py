@@ -96,13 +96,16 @@ def test_a_full_queue_refuses_with_what_to_do(jobtable: Jobtable) -> None:
 
 def test_rules_are_told_by_the_processor_that_has_them(on_sqlite: Jobtable) -> None:
     """The command has no configuration of the type: it knows the limit from the processor that lives."""
-    on_sqlite.configure('[metrics]\nlisten = ""\n[types.mail]\ncommand = ["sleep", "30"]\nmax_concurrent = 1\n')
+    on_sqlite.configure(
+        '[metrics]\nlisten = ""\n[types.mail]\ncommand = ["sleep", "30"]\nmax_concurrent = 1\nqueue_limit = 1\n'
+    )
     processor = on_sqlite.start("run")
-    for _ in range(2):
-        on_sqlite.enqueue("mail")
+    on_sqlite.enqueue("mail")
     while not on_sqlite.ids("--status", "running"):
         assert processor.poll() is None
+    on_sqlite.enqueue("mail")
     (on_sqlite.folder / "jobtable.toml").unlink()
+    assert "is full: 1 of its jobs wait" in on_sqlite("enqueue", "mail").stderr
     told = on_sqlite.json("explain", 2)
     assert "limit" in [finding["rule"] for finding in told["findings"]], json.dumps(told)
     processor.terminate()
