@@ -195,11 +195,21 @@ def test_an_incarnation_that_was_fenced_does_not_seem_alive(site: Site, tmp_path
 
 def stop(site: Site, processor: Processor) -> None:
     """SIGSTOP; on SQLite not while it holds the one lock that everybody needs, which would stop everybody."""
-    processor.signal(signal.SIGSTOP)
+    _stop(processor)
     if site.db.kind == "sqlite":
         while not _can_write(site):
             processor.signal(signal.SIGCONT)
-            processor.signal(signal.SIGSTOP)
+            _stop(processor)
+
+
+def _stop(processor: Processor) -> None:
+    """Send SIGSTOP, and wait until every thread stands: one that still runs could take the lock after we looked."""
+    processor.signal(signal.SIGSTOP)
+    eventually(lambda: all(_stands(thread) for thread in Path(f"/proc/{processor.pid}/task").iterdir()), "all stand")
+
+
+def _stands(thread: Path) -> bool:
+    return (thread / "stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 def _can_write(site: Site) -> bool:
