@@ -198,7 +198,8 @@ def stop(site: Site, processor: Processor) -> None:
     _stop(processor)
     if site.db.kind == "sqlite":
         while not _can_write(site):
-            processor.signal(signal.SIGCONT)
+            processor.signal(signal.SIGCONT)  # for as long as it needs: stopped again at once it would keep the lock
+            eventually(lambda: _can_write(site), "it has let go of the lock")
             _stop(processor)
 
 
