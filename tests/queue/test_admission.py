@@ -8,9 +8,10 @@ import pytest
 
 from processor.errors import ValuesRefused
 from processor.judge import Policy
-from processor.lifecycle import Status
+from processor.lifecycle import Reason, Status
 from processor.outcome import Kind
 from processor.queue import admission, control, duplicates, waiting
+from processor.queue.enqueue import Enqueued, NewJob, enqueue
 from processor.queue.lookup import Filter
 from processor.queue.rules import Rules
 from processor.queue.settle import settle
@@ -585,3 +586,24 @@ def test_a_name_with_a_space_at_its_end_is_refused_where_it_would_be_taken_for_a
 def test_a_rule_of_another_sort_is_refused(queue: Queue, column: str, value: str) -> None:
     with pytest.raises(Exception, match=f"job_types_{column}_is_"):
         queue.rows(f"INSERT INTO job_types (name, {column}) VALUES ('a', {value})")
+
+
+def test_work_that_is_being_cancelled_is_no_answer_to_new_work(queue: Queue) -> None:
+    queue.insert("type, key", "'a', 'k'")
+    queue.claim()
+    again = NewJob(type="a", key="k")
+    assert enqueue(queue.database, again) == Enqueued(1, new=False)
+    queue.rows("UPDATE jobs SET cancel_requested = true WHERE id = 1")
+    assert enqueue(queue.database, again).new
+
+
+def test_a_result_that_is_gone_when_it_is_to_be_written_is_given_to_nobody(queue: Queue) -> None:
+    """The original was put back by a person between the look at it and the write."""
+    queue.insert("type, key", "'a', 'k'", "'a', 'k'")
+    queue.claim()
+    given = queue.database.write(
+        lambda connection: duplicates.reuse(connection, queue.database.dialect, {2: 1}, Reason.DUPLICATE, notified=True)
+    )
+    assert given == []
+    assert queue.status(2) == ("waiting", "duplicate")
+    assert queue.rows("SELECT count(*) FROM notifications") == [(0,)]

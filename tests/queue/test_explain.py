@@ -140,7 +140,11 @@ def test_what_explain_calls_runnable_is_what_the_next_claim_takes(queue: Queue, 
         taken = queue.take(types="a b", jobs=100, limits=rules)
         assert sorted(job.id for job in taken.jobs) == foretold, {id: one.findings for id, one in explained.items()}
         cached = {id for id, one in explained.items() if any(finding.rule == "cached" for finding in one.findings)}
+        unlimited = {name for name, rule in rules.items() if not {"max_concurrent", "rate"} & rule.keys()}
         assert {one.id for one in taken.reused} <= cached
+        assert {one.id for one in taken.reused if one.type in unlimited} == {
+            id for id in cached if explained[id].type in unlimited
+        }, "where no limit ends it early, a claim reaches every row that an older result is for"
         held += taken.jobs
 
 
@@ -161,3 +165,10 @@ def _happen(queue: Queue, chance: random.Random, held: list[Any]) -> None:
         queue.rows(f"UPDATE jobs SET status = 'paused' WHERE status = 'pending' AND priority = {chance.randint(1, 9)}")
     if chance.random() < 0.2:
         control.pause_type(queue.database, "b") if chance.random() < 0.5 else control.resume_type(queue.database, "b")
+
+
+def test_every_rule_that_keeps_a_job_is_said_not_only_the_first(queue: Queue) -> None:
+    tell(queue, a={"max_concurrent": 1})
+    queue.insert("type, concurrency_key", "'a', 'x'", "'a', 'x'")
+    queue.claim(jobs=1, max_concurrent=1)
+    assert set(said(queue, 2)) == {"limit", "lane"}
