@@ -23,6 +23,13 @@ WITHOUT_LENGTHS = ("postgresql", "sqlite")
 for an integer, wherefore what a producer writes is a bigint with a constraint."""
 
 
+IS_WHOLE_NUMBER = {
+    ("postgresql",): "fail_on ~ '^[1-9][0-9]{0,8}$'",
+    WITHOUT_PARTIAL_INDEXES: "fail_on REGEXP '^[1-9][0-9]{0,8}$'",
+    ("sqlite",): "(fail_on GLOB '[1-9]*' AND fail_on NOT GLOB '*[^0-9]*' AND length(fail_on) <= 9)",
+}
+
+
 class Job(Base):
     __tablename__ = "jobs"
 
@@ -40,7 +47,10 @@ class Job(Base):
     max_attempts: Mapped[int | None] = mapped_column(BigInteger, comment="null: as the type says")
     timeout_seconds: Mapped[float | None] = mapped_column(Float(53), comment="null: as the type says")
     expires_at: Mapped[datetime | None] = instant("too late to start after this instant")
-    parent_id: Mapped[int | None] = mapped_column(Identity, comment="the batch this job is part of")
+    parent_id: Mapped[int | None] = mapped_column(Identity, comment="the job that waits for this one")
+    fail_on: Mapped[str | None] = mapped_column(Name, comment="how many failed children fail it: any, all or a number")
+    on_complete: Mapped[str | None] = mapped_column(Name, comment="type of the job that follows when it completes")
+    on_failure: Mapped[str | None] = mapped_column(Name, comment="type of the job that follows when it fails")
     trace_parent: Mapped[str | None] = mapped_column(Name, comment="W3C traceparent of the producer")
     cancel_requested: Mapped[bool] = mapped_column(server_default=false(), comment="anyone may set it: please stop")
     attempt: Mapped[int] = mapped_column(Integer, server_default=text("0"), comment="number of the latest try")
@@ -66,6 +76,8 @@ class Job(Base):
     __table_args__: Any = (
         CheckConstraint(f"status IN {STATUSES}", name="jobs_status_is_known"),
         CheckConstraint("type <> ''", name="jobs_type_is_not_empty"),
+        CheckConstraint("on_complete <> ''", name="jobs_on_complete_is_not_empty"),
+        CheckConstraint("on_failure <> ''", name="jobs_on_failure_is_not_empty"),
         CheckConstraint(
             "char_length(type) = char_length(rtrim(type))", name="jobs_type_has_no_space_at_its_end"
         ).ddl_if(dialect=WITHOUT_PARTIAL_INDEXES),  # type: ignore[arg-type]  # there it compares equal without
@@ -74,7 +86,7 @@ class Job(Base):
                 f"char_length({quoted}) = char_length(rtrim({quoted}))",
                 name=f"jobs_{quoted.strip('`')}_has_no_space_at_its_end",
             ).ddl_if(dialect=WITHOUT_PARTIAL_INDEXES)  # type: ignore[arg-type]
-            for quoted in ("owner", "`key`", "concurrency_key")
+            for quoted in ("owner", "`key`", "concurrency_key", "on_complete", "on_failure")
         ),
         CheckConstraint(
             f"priority BETWEEN -{PRIORITY_LIMIT} AND {PRIORITY_LIMIT}", name="jobs_priority_is_within_32767"
@@ -86,6 +98,12 @@ class Job(Base):
         CheckConstraint("attempt BETWEEN 0 AND 32767", name="jobs_attempt_is_0_to_32767"),
         CheckConstraint("crashes BETWEEN 0 AND 32767", name="jobs_crashes_is_0_to_32767"),
         CheckConstraint("parent_id <> id", name="jobs_parent_id_is_another_job").ddl_if(dialect="postgresql"),
+        *(
+            CheckConstraint(
+                f"fail_on IN ('any', 'all') OR {is_number}", name="jobs_fail_on_is_any_all_or_a_number"
+            ).ddl_if(dialect=dialects)  # type: ignore[arg-type]
+            for dialects, is_number in IS_WHOLE_NUMBER.items()
+        ),
         CheckConstraint(
             "status <> 'running' OR (processor_id IS NOT NULL AND claim_no IS NOT NULL)",
             name="jobs_running_has_a_claim",
@@ -102,7 +120,17 @@ jobs: Table = Job.__table__  # type: ignore[assignment]
 
 for _column in ("run_at", "expires_at", "created_at", "started_at", "finished_at"):
     check_instant(jobs, _column)
-_GIVEN_NAMES = ("type", "owner", "key", "subject", "concurrency_key", "trace_parent")
+_GIVEN_NAMES = (
+    "type",
+    "owner",
+    "key",
+    "subject",
+    "concurrency_key",
+    "fail_on",
+    "on_complete",
+    "on_failure",
+    "trace_parent",
+)
 for _column in _GIVEN_NAMES:
     jobs.append_constraint(
         CheckConstraint(f"typeof({_column}) IN ('text', 'null')", name=f"jobs_{_column}_is_text").ddl_if(
@@ -165,6 +193,7 @@ _active(
     "status = 'waiting' AND duplicate_of IS NULL AND concurrency_key IS NULL",
     everywhere=False,
 )
+_active("jobs_parents", (jobs.c.id,), "status = 'waiting' AND reason = 'children'", everywhere=False)
 _active("jobs_waiting_for", (jobs.c.duplicate_of, jobs.c.id), "status = 'waiting'")
 _active("jobs_paused", (jobs.c.type,), "status = 'paused'", everywhere=False)
 _active(
@@ -194,6 +223,8 @@ Index(
 Index(
     "jobs_parent",
     jobs.c.parent_id,
+    jobs.c.status,
+    jobs.c.id,
     postgresql_where=text("parent_id IS NOT NULL"),
     sqlite_where=text("parent_id IS NOT NULL"),
 )

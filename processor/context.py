@@ -25,7 +25,7 @@ LEVELS = ("debug", "info", "warning", "error")
 
 COLUMNS = frozenset(
     "priority run_at owner key subject concurrency_key max_attempts timeout_seconds expires_at parent_id"
-    " trace_parent".split()
+    " fail_on on_complete on_failure trace_parent".split()
 )
 
 
@@ -176,7 +176,8 @@ class Job:
     def enqueue(self, type: str, payload: Any = None, **columns: Any) -> None:
         """Have a job inserted together with the completion of this one; dropped if this one does not complete.
 
-        `columns` are columns a producer may write (`priority`, `run_at`, `key`, …); instants are aware datetimes.
+        `columns` are columns a producer may write (`priority`, `run_at`, `key`, …); instants are aware datetimes. With
+        `parent_id=job.id` it is a child: this job completes when all its children have ended.
         """
         unknown = sorted(set(columns) - COLUMNS)
         if unknown:

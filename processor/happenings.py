@@ -89,6 +89,17 @@ class JobReused:
 
 
 @dataclass(frozen=True, slots=True)
+class ParentEnded:
+    """A job that waited for its children has ended with the last of them."""
+
+    job: int
+    type: str
+    status: str
+    reason: str
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TypeHeld:
     """A handler asked that nothing of its type starts for so many seconds."""
 

@@ -31,9 +31,10 @@ FAILURE: dict[Kind, Reason] = {
     Kind.UNUSABLE: Reason.HANDLER,
     Kind.MALFORMED: Reason.MALFORMED,
     Kind.EXPIRED: Reason.EXPIRED,
+    Kind.CHILDREN: Reason.CHILDREN,
 }
 
-_NEVER_AGAIN = frozenset({Kind.REFUSED, Kind.MALFORMED, Kind.EXPIRED})
+_NEVER_AGAIN = frozenset({Kind.REFUSED, Kind.MALFORMED, Kind.EXPIRED, Kind.CHILDREN})
 """Another try cannot end better."""
 
 

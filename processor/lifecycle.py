@@ -53,8 +53,11 @@ class Reason(StrEnum):
     # cancelled; paused, and pending again, by a person
     ASKED = "asked"
     PARENT = "parent"
-    # waiting, with DUPLICATE
+    # waiting, with DUPLICATE; CHILDREN also failed
     LANE = "lane"
+    CHILDREN = "children"
+    # paused, until all of a batch is there
+    BATCH = "batch"
     # scheduled or pending again
     RETRY = "retry"
     SNOOZE = "snooze"
@@ -65,9 +68,11 @@ MOVES: dict[str, tuple[frozenset[Status], Status]] = {
     "park": (frozenset({Status.PENDING}), Status.SCHEDULED),
     "promote": (frozenset({Status.SCHEDULED, Status.WAITING}), Status.PENDING),
     "wait": (frozenset({Status.PENDING}), Status.WAITING),
+    "await": (frozenset({Status.PENDING, Status.SCHEDULED, Status.PAUSED, Status.RUNNING}), Status.WAITING),
     "claim": (frozenset({Status.PENDING}), Status.RUNNING),
     "complete": (frozenset({Status.RUNNING}), Status.COMPLETED),
     "reuse": (frozenset({Status.PENDING, Status.WAITING}), Status.COMPLETED),
+    "gather": (frozenset({Status.WAITING}), Status.COMPLETED),
     "fail": (frozenset({Status.RUNNING, Status.WAITING}), Status.FAILED),
     "delay": (frozenset({Status.RUNNING}), Status.SCHEDULED),
     "release": (frozenset({Status.RUNNING}), Status.PENDING),

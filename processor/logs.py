@@ -33,6 +33,7 @@ LINES: dict[type, tuple[str, str]] = {
     h.JobStarted: ("debug", "job_started"),
     h.JobSettled: ("info", "job_settled"),
     h.JobReused: ("info", "job_reused"),
+    h.ParentEnded: ("info", "parent_ended"),
     h.TypeHeld: ("warning", "type_held"),
     h.RuleUnusable: ("error", "rule_refused"),
     h.SettleFinished: ("debug", "settle_finished"),

@@ -125,6 +125,7 @@ class Metrics:
             h.JobStarted: self._job_started,
             h.JobSettled: self._job_settled,
             h.JobReused: self._job_reused,
+            h.ParentEnded: self._parent_ended,
             h.SettleFinished: lambda it: self.settle.observe(it.seconds),
             h.OutcomeStale: self._outcome_stale,
             h.RowRefused: lambda it: self.rows_refused.labels(self._label(it.type)).inc(),
@@ -184,6 +185,9 @@ class Metrics:
 
     def _job_reused(self, it: h.JobReused) -> None:
         self.jobs_finished.labels(self._label(it.type), "completed", _known(it.reason, _REASONS)).inc()
+
+    def _parent_ended(self, it: h.ParentEnded) -> None:
+        self.jobs_finished.labels(self._label(it.type), it.status, _known(it.reason, _REASONS)).inc()
 
     def _outcome_stale(self, it: h.OutcomeStale) -> None:
         self._running.remove(it.job)

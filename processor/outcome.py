@@ -27,6 +27,7 @@ class Kind(StrEnum):
     LOST = "lost"  # nobody can say: the process that ran it is gone
     MALFORMED = "malformed"  # the row itself cannot be run
     EXPIRED = "expired"  # too late to start
+    CHILDREN = "children"  # its own work was done, and too many of its children were not
 
 
 @dataclass(frozen=True, slots=True)

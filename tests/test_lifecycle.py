@@ -7,10 +7,10 @@ C, F, X = Status.COMPLETED, Status.FAILED, Status.CANCELLED
 
 ALLOWED = {
     P: {S, W, R, U, C, X},
-    S: {P, U, X},
+    S: {P, W, U, X},
     W: {P, U, C, F, X},
-    U: {P, X},
-    R: {P, S, C, F, X},
+    U: {P, W, X},
+    R: {P, S, W, C, F, X},
     C: {P},
     F: {P},
     X: {P},

@@ -25,7 +25,22 @@ TABLES = (
 )
 
 
-GIVEN_NAMES = ("type", "owner", "key", "subject", "concurrency_key", "trace_parent")
+GIVEN_NAMES = (
+    "type",
+    "owner",
+    "key",
+    "subject",
+    "concurrency_key",
+    "fail_on",
+    "on_complete",
+    "on_failure",
+    "trace_parent",
+)
+IS_WHOLE_NUMBER = {
+    ("postgresql",): "fail_on ~ '^[1-9][0-9]{0,8}$'",
+    ("mysql", "mariadb"): "fail_on REGEXP '^[1-9][0-9]{0,8}$'",
+    ("sqlite",): "(fail_on GLOB '[1-9]*' AND fail_on NOT GLOB '*[^0-9]*' AND length(fail_on) <= 9)",
+}
 
 
 def upgrade() -> None:
@@ -86,7 +101,10 @@ def upgrade() -> None:
         sa.Column("max_attempts", sa.BigInteger(), comment="null: as the type says"),
         sa.Column("timeout_seconds", sa.Float(53), comment="null: as the type says"),
         sa.Column("expires_at", Instant(), comment="too late to start after this instant"),
-        sa.Column("parent_id", Identity, comment="the batch this job is part of"),
+        sa.Column("parent_id", Identity, comment="the job that waits for this one"),
+        sa.Column("fail_on", Name, comment="how many failed children fail it: any, all or a number"),
+        sa.Column("on_complete", Name, comment="type of the job that follows when it completes"),
+        sa.Column("on_failure", Name, comment="type of the job that follows when it fails"),
         sa.Column("trace_parent", Name, comment="W3C traceparent of the producer"),
         sa.Column(
             "cancel_requested",
@@ -127,6 +145,8 @@ def upgrade() -> None:
             name="jobs_status_is_known",
         ),
         sa.CheckConstraint("type <> ''", name="jobs_type_is_not_empty"),
+        sa.CheckConstraint("on_complete <> ''", name="jobs_on_complete_is_not_empty"),
+        sa.CheckConstraint("on_failure <> ''", name="jobs_on_failure_is_not_empty"),
         sa.CheckConstraint(
             "char_length(type) = char_length(rtrim(type))", name="jobs_type_has_no_space_at_its_end"
         ).ddl_if(dialect=("mysql", "mariadb")),
@@ -135,7 +155,7 @@ def upgrade() -> None:
                 f"char_length({quoted}) = char_length(rtrim({quoted}))",
                 name=f"jobs_{quoted.strip('`')}_has_no_space_at_its_end",
             ).ddl_if(dialect=("mysql", "mariadb"))
-            for quoted in ("owner", "`key`", "concurrency_key")
+            for quoted in ("owner", "`key`", "concurrency_key", "on_complete", "on_failure")
         ),
         sa.CheckConstraint("priority BETWEEN -32767 AND 32767", name="jobs_priority_is_within_32767"),
         sa.CheckConstraint("max_attempts BETWEEN 1 AND 32767", name="jobs_max_attempts_is_1_to_32767"),
@@ -145,6 +165,12 @@ def upgrade() -> None:
         sa.CheckConstraint("attempt BETWEEN 0 AND 32767", name="jobs_attempt_is_0_to_32767"),
         sa.CheckConstraint("crashes BETWEEN 0 AND 32767", name="jobs_crashes_is_0_to_32767"),
         sa.CheckConstraint("parent_id <> id", name="jobs_parent_id_is_another_job").ddl_if(dialect="postgresql"),
+        *(
+            sa.CheckConstraint(
+                f"fail_on IN ('any', 'all') OR {is_number}", name="jobs_fail_on_is_any_all_or_a_number"
+            ).ddl_if(dialect=dialects)
+            for dialects, is_number in IS_WHOLE_NUMBER.items()
+        ),
         sa.CheckConstraint(
             "status <> 'running' OR (processor_id IS NOT NULL AND claim_no IS NOT NULL)",
             name="jobs_running_has_a_claim",
@@ -318,7 +344,9 @@ def upgrade() -> None:
         where="concurrency_key IS NOT NULL AND status IN ('pending', 'waiting')",
     )
     partial_index("jobs_owner", "jobs", ["owner", "id"], where="owner IS NOT NULL", elsewhere=["owner", "id"])
-    partial_index("jobs_parent", "jobs", ["parent_id"], where="parent_id IS NOT NULL", elsewhere=["parent_id"])
+    family = ["parent_id", "status", "id"]
+    partial_index("jobs_parent", "jobs", family, where="parent_id IS NOT NULL", elsewhere=family)
+    partial_index("jobs_parents", "jobs", ["id"], where="status = 'waiting' AND reason = 'children'", elsewhere=None)
     partial_index("jobs_paused", "jobs", ["type"], where="status = 'paused'", elsewhere=None)
     partial_index(
         "jobs_pending_ahead", "jobs", ["run_at"], where="status = 'pending' AND run_at IS NOT NULL", elsewhere=None

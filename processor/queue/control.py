@@ -9,21 +9,23 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, case, delete, false, func, insert, null, select, update
+from sqlalchemy import ColumnElement, Connection, case, delete, false, func, insert, null, select, update
 
 from models import job_types, jobs, notifications, now
 from processor.db.database import Database
 from processor.judge import Policy
 from processor.lifecycle import FINAL, MOVES, Reason, Status
+from processor.queue import parents
 from processor.queue.lookup import Filter
 from processor.queue.upkeep import BATCH, Notifies, cancel_waiting
-from processor.queue.where import is_one_of
+from processor.queue.where import is_one_of, waits_for_others
 
 
 def cancel(database: Database, which: Filter, notifies: Notifies | None = None) -> tuple[int, int]:
     """Cancel what waits, at once, and ask what runs to stop; give (cancelled, asked).
 
-    All are asked first, so that a row which is claimed at this very moment is not missed by both.
+    All are asked first, so that a row which is claimed at this very moment is not missed by both. Children of a job go
+    with it.
     """
     notifies = notifies or (lambda type_, status: Policy().notifies(status))
     wanted = which.conditions(database)
@@ -34,17 +36,20 @@ def cancel(database: Database, which: Filter, notifies: Notifies | None = None) 
     not_final = is_one_of(set(Status) - FINAL)
     asked = _change(database, [*wanted, not_final, ~jobs.c.cancel_requested], {"cancel_requested": True})
     cancelled = _repeat(database, end_waiting)
+    while parents.stop_children(database, notifies):
+        pass
     return cancelled, max(0, asked - cancelled)
 
 
 def pause(database: Database, which: Filter) -> int:
-    """Keep jobs that wait from being claimed; give how many."""
-    return _move(database, which, "pause", {"reason": Reason.ASKED.value})
+    """Keep jobs that wait from being claimed, but for those that wait for their children; give how many."""
+    return _move(database, which, "pause", {"reason": Reason.ASKED.value}, waits_for_others())
 
 
 def resume(database: Database, which: Filter) -> int:
-    """Let paused jobs go on; give how many."""
-    return _move(database, which, "resume", {"reason": None, "duplicate_of": None})
+    """Let paused jobs go on, but for those whose batch is not all there yet; give how many."""
+    whole = func.coalesce(jobs.c.reason, "") != Reason.BATCH.value
+    return _move(database, which, "resume", {"reason": None, "duplicate_of": None}, whole)
 
 
 def retry(database: Database, which: Filter) -> int:
@@ -132,9 +137,9 @@ def mark_read(database: Database, ids: Sequence[int] = (), *, owner: str | None 
     )
 
 
-def _move(database: Database, which: Filter, name: str, values: dict[str, Any]) -> int:
+def _move(database: Database, which: Filter, name: str, values: dict[str, Any], *only: ColumnElement[bool]) -> int:
     leaves, reaches = MOVES[name]
-    wanted = [*which.conditions(database), is_one_of(leaves)]
+    wanted = [*which.conditions(database), is_one_of(leaves), *only]
     return _change(database, wanted, {"status": reaches.value, **values})
 
 

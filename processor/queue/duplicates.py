@@ -19,6 +19,7 @@ from models import jobs, now
 from models.types import Name
 from processor.db.dialects import INTEGER, Dialect, document
 from processor.lifecycle import Reason, Status
+from processor.queue.followups import follow_up
 from processor.queue.notifications import notify
 from processor.queue.where import is_, is_not_started
 
@@ -140,10 +141,11 @@ def reuse(
         return []
     connection.execute(_reusing(dialect), {"given": _document(pairs), "ids": list(pairs), "why": reason.value})
     rows = connection.execute(
-        select(jobs.c.id, jobs.c.type, jobs.c.owner, jobs.c.subject).where(
+        select(jobs.c.id, jobs.c.type, jobs.c.owner, jobs.c.subject, jobs.c.on_complete).where(
             jobs.c.id.in_(sorted(pairs)), is_(Status.COMPLETED)
         )
     ).all()
+    follow_up(connection, dialect, [row.id for row in rows if row.on_complete is not None])
     final = {"status": Status.COMPLETED.value, "reason": reason.value}
     if notified:
         told = [{"job_id": row.id, "type": row.type, "owner": row.owner, "subject": row.subject} for row in rows]

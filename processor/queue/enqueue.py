@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
@@ -38,6 +39,9 @@ class NewJob:
     max_attempts: int | None = None
     timeout_seconds: float | None = None
     parent_id: int | None = None
+    fail_on: str | None = None
+    on_complete: str | None = None
+    on_failure: str | None = None
     trace_parent: str | None = None
     run_at: datetime | None = None
     expires_at: datetime | None = None
@@ -75,12 +79,18 @@ class _Shape:
     types: tuple[type, ...]
 
 
+FAIL_ON = re.compile("any|all|[1-9][0-9]{0,8}")
+"""How many of its children must fail for a job to fail with them."""
 _TEXT = _Shape("a text of at most 200 letters", (str,))
 _INTEGER = _Shape("a whole number", (int,))
+_FAIL_ON = _Shape('"any", "all", or a number of children as a text', (str,))
 _SECONDS = _Shape("a number of seconds", (int, float))
 _INSTANT = _Shape("an instant such as 2026-01-31T08:00:00+00:00, with its offset", (str,))
 _SHAPES = {
-    **dict.fromkeys(("type", "owner", "key", "subject", "concurrency_key", "trace_parent"), _TEXT),
+    **dict.fromkeys(
+        ("type", "owner", "key", "subject", "concurrency_key", "on_complete", "on_failure", "trace_parent"), _TEXT
+    ),
+    "fail_on": _FAIL_ON,
     **dict.fromkeys(("priority", "max_attempts", "parent_id"), _INTEGER),
     **dict.fromkeys(("delay_seconds", "timeout_seconds"), _SECONDS),
     **dict.fromkeys(("run_at", "expires_at"), _INSTANT),
@@ -91,6 +101,8 @@ _SHAPES = {
 def _fits(value: Any, shape: _Shape) -> bool:
     if isinstance(value, bool) or not isinstance(value, shape.types):
         return False
+    if shape is _FAIL_ON:
+        return FAIL_ON.fullmatch(str(value)) is not None
     if shape is _TEXT:
         return len(str(value)) <= NAME_LENGTH and _is_storable(str(value))
     if isinstance(value, float) and not math.isfinite(value):
@@ -130,6 +142,9 @@ _COLUMNS = {
     "max_attempts": INTEGER,
     "timeout_seconds": NUMBER,
     "parent_id": INTEGER,
+    "fail_on": TEXT,
+    "on_complete": TEXT,
+    "on_failure": TEXT,
     "trace_parent": TEXT,
 }
 _TIMES = {"delay_seconds": NUMBER, "run_at": TEXT, "expires_at": TEXT}

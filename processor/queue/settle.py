@@ -9,24 +9,24 @@ left for the next time. A batch that the database refuses is halved until the on
 alone; that job fails as `unstorable`, its neighbours are settled. A row that nobody may change at all counts as held.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, and_, select
+from sqlalchemy import Connection, and_, or_, select
 
 from models import jobs
 from processor.db.database import Database
 from processor.db.dialects import INTEGER, TEXT, Dialect, document
 from processor.errors import ValuesRefused
-from processor.judge import Verdict
 from processor.lifecycle import Reason, Status
-from processor.outcome import Kind, Outcome
 from processor.queue import verdicts
-from processor.queue.settlement import Settled, Settlement
+from processor.queue.children import awaiting
+from processor.queue.followups import follow_up
+from processor.queue.settlement import Settled, Settlement, unstorable
 from processor.queue.waiting import GoneOn, go_on
-from processor.queue.where import is_
+from processor.queue.where import has_open_children, is_
 
 
 def settle(database: Database, batch: Sequence[Settlement]) -> Settled:
@@ -52,29 +52,31 @@ def _settle_unstorable(database: Database, settlement: Settlement, refusal: Valu
     return settled + Settled(unstorable=((settlement, refusal.message),))
 
 
-def unstorable(settlement: Settlement, why: str) -> Settlement:
-    """Give what is written instead of a verdict that the database will not store."""
-    outcome = Outcome(
-        Kind.PROTOCOL,
-        error_type="ResultNotStorable",
-        error_message=f"The database cannot store what this attempt returned or said: {why}",
-        seconds=settlement.verdict.outcome.seconds,
-    )
-    notify = settlement.verdict.notify_failure
-    verdict = Verdict(Status.FAILED, Reason.UNSTORABLE, outcome, failed=True, notify=notify)
-    return replace(settlement, verdict=verdict)
-
-
 def _write(connection: Connection, dialect: Dialect, batch: Sequence[Settlement]) -> Settled:
     owned = _lock(connection, dialect, batch)
     ours = [_final_word(settlement, owned[settlement.job_id]) for settlement in batch if settlement.job_id in owned]
+    ours, parents = awaiting(connection, ours, {id for id, row in owned.items() if row.has_open_children})
     gone_on = GoneOn()
     if ours:
         verdicts.write(connection, dialect, ours)
         gone_on = go_on(connection, dialect, ours)
+        followed = [one.job_id for one in ours if one.verdict.final and owned[one.job_id].followed]
+        gone_on.woken += follow_up(connection, dialect, followed)
     missing = [settlement for settlement in batch if settlement.job_id not in owned]
-    settled = Settled(tuple(ours), reused=tuple(gone_on.reused), woken=gone_on.woken, unseen=gone_on.unseen)
+    settled = Settled(
+        tuple(ours),
+        reused=tuple(gone_on.reused),
+        woken=gone_on.woken,
+        unseen=gone_on.unseen,
+        parents=parents | _parents_of(ours, owned),
+    )
     return settled + _explain(connection, dialect, missing)
+
+
+def _parents_of(ours: Sequence[Settlement], owned: Mapping[int, Any]) -> frozenset[int]:
+    """Give the parents of jobs that ended."""
+    parents = {owned[one.job_id].parent_id for one in ours if one.verdict.final}
+    return frozenset(parents - {None})
 
 
 def _explain(connection: Connection, dialect: Dialect, missing: Sequence[Settlement]) -> Settled:
@@ -93,14 +95,19 @@ def _own_words(settlement: Settlement) -> set[tuple[str, str]]:
     """What the row says if this settlement was written: its verdict, or that a cancel came before a further try."""
     verdict = settlement.verdict
     words = {(verdict.status.value, verdict.reason.value)}
-    return words if verdict.final else words | {(Status.CANCELLED.value, Reason.ASKED.value)}
+    if not verdict.final:
+        return words | {(Status.CANCELLED.value, Reason.ASKED.value)}
+    if verdict.status is not Status.FAILED:  # it may have had to wait for its children, and may have ended with them
+        with_them = {(status.value, Reason.CHILDREN.value) for status in (Status.WAITING, Status.FAILED)}
+        words |= with_them | {(Status.CANCELLED.value, Reason.ASKED.value)}
+    return words
 
 
-def _lock(connection: Connection, dialect: Dialect, batch: Sequence[Settlement]) -> dict[int, bool]:
-    """Lock the rows that the claims still own and nobody else holds; tell where a cancel was asked for."""
+def _lock(connection: Connection, dialect: Dialect, batch: Sequence[Settlement]) -> dict[int, Any]:
+    """Lock the rows that the claims still own and nobody else holds, and read what was written into them meanwhile."""
     ids = [settlement.job_id for settlement in batch]
     rows = connection.execute(_owned(dialect), {"given": _claims(batch), "ids": ids})
-    return {row.id: row.cancel_requested for row in rows}
+    return {row.id: row for row in rows}
 
 
 def _claims(batch: Iterable[Settlement]) -> str:
@@ -114,7 +121,13 @@ _CLAIM = {"id": INTEGER, "processor_id": TEXT, "claim_no": INTEGER}
 def _owned(dialect: Dialect) -> Any:
     given = dialect.table(_CLAIM)
     return (
-        select(jobs.c.id, jobs.c.cancel_requested)
+        select(
+            jobs.c.id,
+            jobs.c.cancel_requested,
+            jobs.c.parent_id,
+            or_(jobs.c.on_complete.is_not(None), jobs.c.on_failure.is_not(None)).label("followed"),
+            has_open_children().label("has_open_children"),
+        )
         .join(given, _is_claimed_by(given))
         .where(is_(Status.RUNNING), dialect.among(jobs.c.id))
         .order_by(jobs.c.id)
@@ -136,10 +149,10 @@ def _is_claimed_by(given: Any) -> Any:
     )
 
 
-def _final_word(settlement: Settlement, cancel_requested: bool) -> Settlement:
+def _final_word(settlement: Settlement, row: Any) -> Settlement:
     """A cancel that came in the meantime wins over any further try; work that is done stays done."""
     verdict = settlement.verdict
-    if not cancel_requested or verdict.final:
+    if not row.cancel_requested or verdict.final:
         return settlement
     cancelled = replace(
         verdict, status=Status.CANCELLED, reason=Reason.ASKED, given_back=0, delay=None, notify=verdict.notify_failure

@@ -1,9 +1,11 @@
 """A verdict on its way into the database, and what became of a batch of them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from processor.db.dialects import letters
 from processor.judge import Verdict
+from processor.lifecycle import Reason, Status
+from processor.outcome import Kind, Outcome
 from processor.queue.duplicates import Reused
 
 
@@ -35,8 +37,8 @@ class Settlement:
 class Settled:
     """What became of a batch: accepted as written, refused as stale, held by others, refused by the database.
 
-    Of rows that waited for these jobs: `reused` ended with a result, `woken` are pending again; `unseen` says that some
-    could not be looked at.
+    Of rows that waited for these jobs: `reused` ended with a result, `woken` are pending again, or follow them;
+    `unseen` says that some could not be looked at. `parents` are jobs that may have ended with their last child.
     """
 
     accepted: tuple[Settlement, ...] = ()
@@ -46,6 +48,7 @@ class Settled:
     reused: tuple[Reused, ...] = ()
     woken: int = 0
     unseen: bool = False
+    parents: frozenset[int] = frozenset()
 
     def __add__(self, other: "Settled") -> "Settled":
         return Settled(
@@ -56,4 +59,18 @@ class Settled:
             self.reused + other.reused,
             self.woken + other.woken,
             self.unseen or other.unseen,
+            self.parents | other.parents,
         )
+
+
+def unstorable(settlement: Settlement, why: str) -> Settlement:
+    """Give what is written instead of a verdict that the database will not store."""
+    outcome = Outcome(
+        Kind.PROTOCOL,
+        error_type="ResultNotStorable",
+        error_message=f"The database cannot store what this attempt returned or said: {why}",
+        seconds=settlement.verdict.outcome.seconds,
+    )
+    notify = settlement.verdict.notify_failure
+    verdict = Verdict(Status.FAILED, Reason.UNSTORABLE, outcome, failed=True, notify=notify)
+    return replace(settlement, verdict=verdict)

@@ -17,7 +17,7 @@ from processor.db.dialects import Dialect
 from processor.errors import ValuesRefused
 from processor.lifecycle import Reason, Status
 from processor.queue.notifications import notify
-from processor.queue.where import is_, is_due, is_not_started, is_paused
+from processor.queue.where import has_open_children, is_, is_due, is_not_started, is_paused, waits_for_others
 
 BATCH = 1000
 """Rows of one move: 170,000 rows/s were measured at this size, and no lock is held longer than some milliseconds."""
@@ -94,7 +94,7 @@ def _locked(connection: Connection, which: tuple[Any, ...], limit: int) -> list[
 
 def cancel_asked(database: Database, notifies: Notifies, limit: int = BATCH) -> int:
     """End waiting rows for which `cancel_requested` was set; give how many."""
-    asked = (jobs.c.cancel_requested, is_not_started())
+    asked = (jobs.c.cancel_requested, is_not_started(), waits_for_others())
     if not _any(database, asked):
         return 0
 
@@ -108,19 +108,32 @@ def cancel_asked(database: Database, notifies: Notifies, limit: int = BATCH) -> 
 
 
 def cancel_waiting(
-    connection: Connection, dialect: Dialect, which: tuple[Any, ...], notifies: Notifies, limit: int = BATCH
+    connection: Connection,
+    dialect: Dialect,
+    which: tuple[Any, ...],
+    notifies: Notifies,
+    limit: int = BATCH,
+    reason: Reason = Reason.ASKED,
 ) -> int:
-    """Cancel rows that do not run yet, with their notifications, in the caller's transaction; give how many."""
-    found = connection.execute(
-        select(jobs.c.id, jobs.c.type, jobs.c.owner, jobs.c.subject)
-        .where(is_not_started(), *which)
+    """Cancel rows that do not run yet, with their notifications, in the caller's transaction; give how many.
+
+    One that has open children ends after them: `parents` asks them to stop.
+    """
+    locked = connection.execute(
+        select(jobs.c.id, jobs.c.type, jobs.c.owner, jobs.c.subject, has_open_children().label("has_open_children"))
+        .where(is_not_started(), waits_for_others(), *which)
         .order_by(jobs.c.id)
         .limit(limit)
-        .with_for_update(skip_locked=True)
+        .with_for_update(skip_locked=True, of=jobs)
     ).all()
+    parents = [row.id for row in locked if row.has_open_children]
+    if parents:
+        waits = {"status": Status.WAITING.value, "reason": Reason.CHILDREN.value, "duplicate_of": None}
+        connection.execute(update(jobs).where(jobs.c.id.in_(parents)).values(**waits, cancel_requested=True))
+    found = [row for row in locked if not row.has_open_children]
     if not found:
-        return 0
-    final = {"status": Status.CANCELLED.value, "reason": Reason.ASKED.value}
+        return len(locked)
+    final = {"status": Status.CANCELLED.value, "reason": reason.value}
     connection.execute(
         update(jobs)
         .where(jobs.c.id.in_([row.id for row in found]))
@@ -132,7 +145,7 @@ def cancel_waiting(
         dialect,
         [{"job_id": row.id, "type": row.type, "owner": row.owner, "subject": row.subject, **final} for row in told],
     )
-    return len(found)
+    return len(locked)
 
 
 def count_due(database: Database, types: tuple[str, ...], without: Collection[int] = ()) -> int:

@@ -13,7 +13,8 @@ from sqlalchemy import Connection, case, insert, literal_column, null, select, u
 from models import job_errors, jobs, now
 from processor.db.dialects import INTEGER, NUMBER, TEXT, Dialect, document
 from processor.judge import FAILURE, Verdict
-from processor.lifecycle import FINAL, Status
+from processor.lifecycle import FINAL, Reason, Status
+from processor.outcome import Kind
 from processor.queue.enqueue import NewJob, insert_jobs
 from processor.queue.notifications import notify
 from processor.queue.settlement import Settlement
@@ -25,6 +26,12 @@ def write(connection: Connection, dialect: Dialect, ours: Sequence[Settlement]) 
     _insert_errors(connection, dialect, [settlement for settlement in ours if settlement.verdict.failed])
     notify(connection, dialect, [_notification(settlement) for settlement in ours if settlement.verdict.notify])
     _insert_enqueued(connection, dialect, ours)
+
+
+def did_its_work(verdict: Verdict) -> bool:
+    """Tell whether the job's own work is done, though it may wait for its children."""
+    waits = verdict.reason is Reason.CHILDREN and verdict.outcome.kind is Kind.RETURNED
+    return verdict.status is Status.COMPLETED or waits
 
 
 _VERDICT = {
@@ -50,7 +57,7 @@ def _update_jobs(connection: Connection, dialect: Dialect, ours: Sequence[Settle
 
 def _verdict(settlement: Settlement) -> dict[str, Any]:
     verdict, outcome = settlement.verdict, settlement.verdict.outcome
-    completed = verdict.status is Status.COMPLETED
+    completed = did_its_work(verdict)
     return {
         "id": settlement.job_id,
         "status": verdict.status.value,
@@ -155,7 +162,7 @@ def _insert_enqueued(connection: Connection, dialect: Dialect, ours: Sequence[Se
     wished = [
         NewJob.from_message(wish)
         for settlement in ours
-        if settlement.verdict.status is Status.COMPLETED
+        if did_its_work(settlement.verdict)
         for wish in settlement.verdict.outcome.enqueue
     ]
     if wished:

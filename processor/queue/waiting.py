@@ -25,7 +25,7 @@ from processor.queue.rules import Rules
 from processor.queue.settlement import Settlement
 from processor.queue.taking import order
 from processor.queue.upkeep import BATCH, Notifies
-from processor.queue.where import is_, is_due_without
+from processor.queue.where import is_, is_due_without, waits_for_others
 
 MOST_LANES = 500
 """Lanes that are looked at in one go."""
@@ -132,7 +132,8 @@ def _waiters(database: Database, originals: Collection[int]) -> Sequence[int]:
 
 def _lost(database: Database, rules: Mapping[str, Rules]) -> Sequence[int]:
     """Read rows that wait for a lane that somebody has taken from them."""
-    lost = (is_(Status.WAITING), jobs.c.duplicate_of.is_(None), jobs.c.concurrency_key.is_(None))
+    alone = (jobs.c.duplicate_of.is_(None), jobs.c.concurrency_key.is_(None))
+    lost = (is_(Status.WAITING), *alone, waits_for_others())
     rows = select(jobs.c.id).where(*lost, jobs.c.type.in_(sorted(rules))).limit(BATCH)
     with database.read() as connection:
         return connection.execute(rows).scalars().all()
@@ -149,7 +150,7 @@ def _wake_lane(connection: Connection, lane: Lane, places: int, without: Collect
     in_lane = (jobs.c.type == lane[0], jobs.c.concurrency_key == lane[1], jobs.c.duplicate_of.is_(None))
     read = select(jobs.c.id, jobs.c.type, jobs.c.priority, jobs.c.created_at).order_by(*order(jobs)).limit(places)
     waiting = connection.execute(
-        read.where(*in_lane, is_(Status.WAITING)).with_for_update(skip_locked=True, of=jobs)
+        read.where(*in_lane, is_(Status.WAITING), waits_for_others()).with_for_update(skip_locked=True, of=jobs)
     ).all()
     if not waiting:
         return 0
@@ -195,6 +196,7 @@ def _open_lanes(database: Database, rules: Mapping[str, Rules], without: Collect
     waiting = (
         select(jobs.c.type, jobs.c.concurrency_key)
         .where(is_(Status.WAITING), jobs.c.duplicate_of.is_(None), jobs.c.concurrency_key.is_not(None))
+        .where(waits_for_others())
         .where(jobs.c.type.in_(sorted(rules)))
         .group_by(jobs.c.type, jobs.c.concurrency_key)
         .having(due.is_(None))

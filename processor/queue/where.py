@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, exists, func, literal_column, or_, select
 
 from models import job_types, jobs, now
-from processor.lifecycle import FINAL, NOT_STARTED, Status
+from processor.lifecycle import FINAL, NOT_STARTED, Reason, Status
 
 
 def is_(status: Status) -> ColumnElement[bool]:
@@ -26,6 +26,23 @@ def is_final() -> ColumnElement[bool]:
 
 def is_not_started() -> ColumnElement[bool]:
     return is_one_of(NOT_STARTED)
+
+
+def is_parent_that_waits() -> ColumnElement[bool]:
+    """State that the row waits for its children; words and constants as the index `jobs_parents` has them."""
+    return and_(is_(Status.WAITING), jobs.c.reason == literal_column(f"'{Reason.CHILDREN.value}'"))
+
+
+def waits_for_others() -> ColumnElement[bool]:
+    """State that a row which waits does so for its lane or an equal job."""
+    return func.coalesce(jobs.c.reason, "") != literal_column(f"'{Reason.CHILDREN.value}'")
+
+
+def has_open_children() -> ColumnElement[bool]:
+    """State that a row has children that have not ended."""
+    child = jobs.alias("child")
+    is_open = child.c.status.in_([_constant(status) for status in Status if status not in FINAL])
+    return exists(select(child.c.id).where(child.c.parent_id == jobs.c.id, is_open))
 
 
 def is_due() -> tuple[ColumnElement[bool], ...]:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from processor import happenings as h
 from processor.errors import ValuesRefused
 from processor.queue import leases, upkeep, waiting, wakeup
+from processor.work.parenting import Parenting
 from processor.work.rescue import Rescuer, settle_lost
 from processor.work.rhythm import Rhythm
 from processor.work.state import State
@@ -25,14 +26,17 @@ class Chores:
         self._rescue = Rhythm(min(RESCUE_PAUSE, state.settings.processor.lease / 4), jitter=0.2)
         self.poll = Rhythm(state.settings.processor.poll_interval, jitter=0.2)
         self._waiting = Rhythm(WAITING_PAUSE, jitter=0.2)
+        self._parenting = Parenting(state, self._complain)
         self._refusals: set[str] = set()
         self._of_a_poll = (
             self._move,
             self._cancel_waiting,
+            self._parenting.stop_children,
             self._stop_cancelled,
             self._reconcile,
             self._bury_former_lives,
             self._look_at_waiting,
+            self._parenting.look,
             self._fall_asleep,
         )
 
@@ -58,6 +62,8 @@ class Chores:
             self._rescue.rest()
             if not self._do((self._look_after_the_dead,)):
                 return
+        if state.parents and not self._do((self._parenting.end_families,)):
+            return
         if state.patience.lost or self.poll.is_due():
             self.poll.rest()
             state.more_is_due = self._do(self._of_a_poll) or state.more_is_due

@@ -100,6 +100,9 @@ class Claiming:
         if reason is not None or job.payload is None:
             state.ledger.close(run, reason or Outcome(Kind.MALFORMED))
             return
+        if runnable.is_nothing:
+            state.ledger.close(run, Outcome(Kind.RETURNED))
+            return
         timeout = job.timeout_seconds or runnable.timeout
         state.life.crew.run(run.number, runnable.spec, _facts(job, state.life.id), job.payload, timeout)
 

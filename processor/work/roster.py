@@ -32,6 +32,12 @@ PASSED = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "SYSTEMR
 """What a handler inherits of the daemon's environment; everything else, secrets first of all, it does not."""
 
 
+BATCH = "batch"
+"""The type of a job whose only work is to wait for its children, unless one is configured under that name."""
+NOTHING = "nothing"
+"""The kind of a type for which nothing is run."""
+
+
 @dataclass(frozen=True, slots=True)
 class Runnable:
     """How one type is run. `spec` is what the supervisor is told; `timeout` in seconds."""
@@ -44,7 +50,12 @@ class Runnable:
 
     @property
     def process(self) -> bool:
-        return bool(self.spec["kind"] != "shared")
+        return self.spec["kind"] not in ("shared", NOTHING)
+
+    @property
+    def is_nothing(self) -> bool:
+        """Tell whether its jobs are done when they are claimed."""
+        return bool(self.spec["kind"] == NOTHING)
 
     def wanted(self, running: int) -> Wanted:
         limit = self.rules.max_per_processor
@@ -78,6 +89,7 @@ def call_up(settings: Settings, happenings: Happenings) -> Roster:
     entries = {name: _complete(settings, name, entry, answers.of(name)) for name, entry in settings.types.items()}
     for name, answer in answers.decorated.items():
         entries.setdefault(name, _complete(settings, name, _decorated(name, answer), answer))
+    entries.setdefault(BATCH, Runnable(BATCH, {"spec": BATCH, "kind": NOTHING}, Policy(), 0.0))
     return Roster(entries)
 
 

@@ -12,8 +12,8 @@ from processor.errors import DatabaseError, ValuesRefused
 from processor.lifecycle import Reason
 from processor.queue import control, events
 from processor.queue.events import Told
-from processor.queue.settle import settle, unstorable
-from processor.queue.settlement import Settled, Settlement
+from processor.queue.settle import settle
+from processor.queue.settlement import Settled, Settlement, unstorable
 from processor.work.ledger import Run
 from processor.work.rhythm import Rhythm
 from processor.work.state import State
@@ -140,7 +140,9 @@ class Settling:
         for reused in settled.reused:
             emit(h.JobReused(reused.id, reused.type, reused.original, reused.reason.value))
         self._state.unseen |= settled.unseen
-        self._state.more_is_due |= settled.woken > 0 or any(self._made_room(one.type) for one in settled.accepted)
+        self._state.parents |= settled.parents
+        made = any(one.verdict.outcome.enqueue or self._made_room(one.type) for one in settled.accepted)
+        self._state.more_is_due |= settled.woken > 0 or made
         for settlement, error in settled.unstorable:
             emit(h.OutcomeUnstorable(settlement.job_id, settlement.type, error))
 

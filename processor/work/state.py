@@ -50,6 +50,8 @@ class State:
     """Types that a handler asked to hold back, and until when by the monotonic clock; not written yet."""
     unseen: bool = False
     """Whether rows may go on that a settle could not look at."""
+    parents: set[int] = field(default_factory=set)
+    """Jobs that may have ended with their last child."""
     former: list[str] = field(default_factory=list)
     """Ids of earlier incarnations of this process whose rows do not say yet that they are over."""
     life: Incarnation = field(init=False)

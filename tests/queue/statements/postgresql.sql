@@ -38,7 +38,9 @@ FROM (SELECT * FROM jsonb_to_recordset(CAST(%(given)s AS jsonb)) AS document ("j
 
 -- settle
 
-SELECT jobs.id, jobs.cancel_requested
+SELECT jobs.id, jobs.cancel_requested, jobs.parent_id, jobs.on_complete IS NOT NULL OR jobs.on_failure IS NOT NULL AS followed, EXISTS (SELECT child.id
+FROM jobs AS child
+WHERE child.parent_id = jobs.id AND child.status IN ('pending', 'scheduled', 'waiting', 'paused', 'running')) AS has_open_children
 FROM jobs JOIN (SELECT * FROM jsonb_to_recordset(CAST(%(given)s AS jsonb)) AS document ("id" bigint, "processor_id" text, "claim_no" bigint)) AS given ON jobs.id = given.id AND jobs.processor_id = given.processor_id AND jobs.claim_no = given.claim_no
 WHERE jobs.status = 'running' AND jobs.id = any(%(ids)s::BIGINT[]) ORDER BY jobs.id FOR UPDATE OF jobs SKIP LOCKED
 
@@ -68,5 +70,5 @@ LIMIT %(param_1)s::INTEGER
 
 SELECT jobs.id
 FROM jobs
-WHERE jobs.cancel_requested AND jobs.status IN ('pending', 'scheduled', 'waiting', 'paused')
+WHERE jobs.cancel_requested AND jobs.status IN ('pending', 'scheduled', 'waiting', 'paused') AND coalesce(jobs.reason, %(coalesce_1)s::VARCHAR) != 'children'
 LIMIT %(param_1)s::INTEGER
