@@ -1,23 +1,26 @@
-"""`jobtable enqueue`: put one job in, as any program does with an INSERT."""
+"""`jobtable enqueue`: put one job in, as any program does with an INSERT; or a job and all its children."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
 
-from processor.cli.given import duration, instant
+from processor.cli.given import ID, duration, instant, name
 from processor.cli.given import payload as payload_text
 from processor.cli.session import Session, configured, pass_session
 from processor.cli.shown import visible
+from processor.errors import Refused
+from processor.lifecycle import FINAL
 
 if TYPE_CHECKING:
     from processor.db import Database
+    from processor.queue.enqueue import Enqueued, NewJob
     from processor.queue.rules import Rules
 
 
 @click.command()
 @configured
-@click.argument("type_", metavar="TYPE")
+@click.argument("type_", metavar="[TYPE]", required=False)
 @click.option("--payload", type=payload_text, default="{}", metavar="JSON|@FILE|-", help="What the handler gets.")
 @click.option("--priority", type=int, default=5, show_default=True, help="Higher runs first; customary are 1 to 10.")
 @click.option("--in", "delay", type=duration, metavar="DURATION", help="Run it so much later (90s, 10m, 2h, 7d).")
@@ -28,10 +31,15 @@ if TYPE_CHECKING:
 @click.option("--lane", metavar="TEXT", help="Jobs of a type in one lane run one after the other.")
 @click.option("--max-attempts", type=int, metavar="N", help="Tries before it counts as failed (default: its type's).")
 @click.option("--timeout", type=duration, metavar="DURATION", help="Time limit of a try (default: its type's).")
+@click.option("--parent", type=ID, metavar="ID", help="The job that waits for this one.")
+@click.option("--batch", metavar="FILE|-", help="A job in JSON on each line: the children of this one (TYPE: batch).")
+@click.option("--fail-on", metavar="any|all|N", help="So many failed children fail it (default: any).")
+@click.option("--on-complete", type=name, metavar="TYPE", help="Type of the job that follows when it completes.")
+@click.option("--on-failure", type=name, metavar="TYPE", help="Type of the job that follows when it fails.")
 @pass_session
 def enqueue(
     session: Session,
-    type_: str,
+    type_: str | None,
     payload: str,
     priority: int,
     delay: float | None,
@@ -42,13 +50,28 @@ def enqueue(
     lane: str | None,
     max_attempts: int | None,
     timeout: float | None,
+    parent: int | None,
+    batch: str | None,
+    fail_on: str | None,
+    on_complete: str | None,
+    on_failure: str | None,
 ) -> None:
-    """Insert a job of TYPE and print its id; with a --key, the id of the same work where that is there already."""
+    """Insert a job of TYPE and print its id; with a --key, the id of the same work where that is there already.
+
+    With a --batch it waits for all jobs of a file and ends with their results; a line is {"type": "…", "payload": …}.
+    """
     from processor.queue import enqueue as queue
 
+    if type_ is None and batch is None:
+        raise click.UsageError("Missing argument 'TYPE'.")
     if delay is not None and at is not None:
         raise click.UsageError("--in and --at are two answers to one question; give one of them.")
+    if fail_on is not None and not queue.FAIL_ON.fullmatch(fail_on):
+        raise click.UsageError(f"--fail-on is any, all, or a number of children; got {fail_on!r}.")
+    type_ = type_ or "batch"
     with session.database() as database:
+        if parent is not None:
+            _need_open(database, parent)
         job = queue.NewJob(
             type=type_,
             payload=payload,
@@ -60,14 +83,58 @@ def enqueue(
             concurrency_key=lane,
             max_attempts=max_attempts,
             timeout_seconds=timeout,
+            parent_id=parent,
+            fail_on=fail_on,
+            on_complete=on_complete,
+            on_failure=on_failure,
         )
-        enqueued = queue.enqueue(database, job, rules=_rules(session, database, type_))
+        if batch is None:
+            enqueued = queue.enqueue(database, job, rules=_rules(session, database, type_))
+        else:
+            enqueued = _enqueue_batch(session, database, job, batch)
         click.echo(enqueued.id)
     if not enqueued.new:
         click.echo(
             f"note: job {enqueued.id} is the same work (its key is {visible(key)}); no other was made.", err=True
         )
     _warn_of_strangers(session, type_)
+
+
+def _enqueue_batch(session: Session, database: "Database", parent: "NewJob", path: str) -> "Enqueued":
+    """Insert a job and the children that a file names, unless a job of the same work is there."""
+    from processor.cli.batch import Batch, opened
+    from processor.queue import enqueue as queue
+    from processor.queue.batches import enqueue_batch
+
+    defaults = {"priority": parent.priority, **({} if parent.owner is None else {"owner": parent.owner})}
+    with opened(path) as file:
+        batch = Batch(file, defaults)
+        types = batch.check()
+        rules = {type_: _rules(session, database, type_) for type_ in {*types, parent.type}}
+        there = queue.same_work(database, parent, rules[parent.type]) if parent.key is not None else None
+        if there is not None and rules[parent.type].dedupe != "none":
+            return queue.Enqueued(there, new=False)
+        for type_, count in types.items():
+            limit = rules[type_].queue_limit
+            if limit is not None:
+                queue.refuse_if_full(database, type_, limit, count)
+        parent_id = enqueue_batch(database, parent, batch.jobs())
+    click.echo(f"note: job {parent_id} waits for its children: {types.total():,}.", err=True)
+    for type_ in sorted(types):
+        _warn_of_strangers(session, type_)
+    return queue.Enqueued(parent_id)
+
+
+def _need_open(database: "Database", parent: int) -> None:
+    """Refuse a parent that is not there, or waits for nobody any more."""
+    from processor.queue import lookup
+
+    status = lookup.job(database, parent)["status"]
+    if status in FINAL:
+        raise Refused(
+            f"Job {parent} is {status}, so it would not wait for this one. Nothing was enqueued.",
+            "Leave --parent out, or name a job that has not ended.",
+        )
 
 
 def _rules(session: Session, database: "Database", type_: str) -> "Rules":
@@ -89,6 +156,6 @@ def _until(database: "Database", at: datetime) -> float:
 def _warn_of_strangers(session: Session, type_: str) -> None:
     """A misspelled type is no error, since another processor may know it; but it should not go unseen."""
     known = session.settings.types
-    if known and type_ not in known and not session.settings.processor.modules:
+    if known and type_ != "batch" and type_ not in known and not session.settings.processor.modules:
         note = f"note: {visible(type_)} is no type of this configuration; the job waits until a processor knows it."
         click.echo(note, err=True)

@@ -93,6 +93,7 @@ def filtered(command: F) -> F:
     for option in (
         click.option("--newer-than", type=duration, metavar="DURATION", help="Inserted at most so long ago (2h, 7d)."),
         click.option("--older-than", type=duration, metavar="DURATION", help="Inserted longer ago than this (2h, 7d)."),
+        click.option("--parent", "parent_id", type=ID, metavar="ID", help="Children of this job."),
         click.option("--key", type=name, metavar="TEXT", help="With this key."),
         click.option("--subject", type=name, metavar="TEXT", help="About this subject."),
         click.option("--owner", type=name, metavar="TEXT", help="Of this owner."),

@@ -109,7 +109,8 @@ def show(session: Session, job_id: int, as_json: bool) -> None:
     with session.database() as database:
         if as_json:
             job, *others = _life(database, job_id)
-            write_json({**decoded(job), **dict(zip(("errors", "events", "notifications"), others, strict=True))})
+            names = ("errors", "events", "notifications", "children")
+            write_json({**decoded(job), **dict(zip(names, others, strict=True))})
         else:
             write_one(database, job_id)
 
@@ -121,7 +122,7 @@ def write_one(database: "Database", job_id: int) -> None:
     write_life(*_life(database, job_id))
 
 
-def _life(database: "Database", job_id: int) -> tuple[Row, list[Row], list[Row], list[Row]]:
+def _life(database: "Database", job_id: int) -> tuple[Row, list[Row], list[Row], list[Row], dict[str, int]]:
     from processor.queue import lookup
 
     job = lookup.job(database, job_id)
@@ -130,4 +131,5 @@ def _life(database: "Database", job_id: int) -> tuple[Row, list[Row], list[Row],
         lookup.errors(database, job_id),
         lookup.events(database, job_id, after=max(0, job["event_no"] - LAST_EVENTS)),
         lookup.notifications_page(database, job_id=job_id),
+        lookup.children(database, job_id),
     )

@@ -21,6 +21,9 @@ _FACTS = (
     ("timeout_seconds", "time limit"),
     ("expires_at", "expires"),
     ("parent_id", "part of"),
+    ("fail_on", "fail on"),
+    ("on_complete", "on complete"),
+    ("on_failure", "on failure"),
     ("duplicate_of", "equal to"),
     ("trace_parent", "trace"),
     ("cpu_seconds", "processor time"),
@@ -28,12 +31,16 @@ _FACTS = (
 )
 
 
-def write_life(job: Row, errors: list[Row], events: list[Row], notifications: list[Row]) -> None:
+def write_life(
+    job: Row, errors: list[Row], events: list[Row], notifications: list[Row], children: dict[str, int]
+) -> None:
     """Write a job: heading, facts, timeline, payload and result, errors of each try, latest events, notifications."""
     _heading(job)
     for name, label in _FACTS:
         if job[name] is not None:
             _line(label, _fact(name, job[name]))
+    if children:
+        _line("children", ", ".join(f"{count:,} {status}" for status, count in sorted(children.items())))
     _section("timeline (UTC)", list(_timeline(job)))
     _section("payload", _json_lines(job["payload"]) if job["payload"] != "{}" else [])
     _section("result", _json_lines(job["result"]))

@@ -15,7 +15,7 @@ from models import job_types, jobs, notifications, now
 from processor.db.database import Database
 from processor.judge import Policy
 from processor.lifecycle import FINAL, MOVES, Reason, Status
-from processor.queue import parents
+from processor.queue import endings, parents
 from processor.queue.lookup import Filter
 from processor.queue.upkeep import BATCH, Notifies, cancel_waiting
 from processor.queue.where import is_one_of, waits_for_others
@@ -37,6 +37,8 @@ def cancel(database: Database, which: Filter, notifies: Notifies | None = None) 
     asked = _change(database, [*wanted, not_final, ~jobs.c.cancel_requested], {"cancel_requested": True})
     cancelled = _repeat(database, end_waiting)
     while parents.stop_children(database, notifies):
+        pass
+    while endings.end(database, parents.stopped(database), notifies).accepted:
         pass
     return cancelled, max(0, asked - cancelled)
 

@@ -4,7 +4,8 @@ It is a settle like any other: an outcome is judged and written, by the same sta
 harm: its row is locked and its children are looked at once more before anything is written.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, select
@@ -14,21 +15,20 @@ from processor.db.database import Database
 from processor.db.dialects import Dialect
 from processor.errors import ValuesRefused
 from processor.judge import Policy, judge
+from processor.lifecycle import Status
 from processor.queue import verdicts
 from processor.queue.followups import follow_up
 from processor.queue.gathering import PARENT, Gathered, gather
 from processor.queue.settlement import Settled, Settlement, unstorable
+from processor.queue.upkeep import Notifies
 from processor.queue.waiting import go_on
 from processor.queue.where import has_open_children, is_parent_that_waits
 
 BITE = 20
 """Parents that end in one transaction, each with up to 512 KiB of results."""
 
-Policies = Callable[[str], Policy | None]
-"""Gives the policy of a type; None: it is not for us to end."""
 
-
-def end(database: Database, parents: Collection[int], policies: Policies) -> Settled:
+def end(database: Database, parents: Collection[int], notifies: Notifies) -> Settled:
     """End those of these jobs that wait for children of which none is open any more.
 
     Raises `ValuesRefused` where one is not to be changed at all, when the others are done.
@@ -37,8 +37,8 @@ def end(database: Database, parents: Collection[int], policies: Policies) -> Set
     for bite in _bites(sorted(parents)):
         with database.read() as connection:
             rows = connection.execute(select(*PARENT).where(*_is_ready(bite))).all()
-            ready = [gather(connection, database.dialect, row) for row in rows if policies(row.type) is not None]
-        for part in _end_all_or_each(database, ready, policies, refusals):
+            ready = [gather(connection, database.dialect, row) for row in rows]
+        for part in _end_all_or_each(database, ready, notifies, refusals):
             settled += part
     if refusals:
         raise refusals[0]
@@ -55,26 +55,26 @@ def _is_ready(parents: Collection[int]) -> tuple[Any, ...]:
 
 
 def _end_all_or_each(
-    database: Database, ready: Sequence[Gathered], policies: Policies, refusals: list[ValuesRefused]
+    database: Database, ready: Sequence[Gathered], notifies: Notifies, refusals: list[ValuesRefused]
 ) -> Iterator[Settled]:
     """End all in one transaction, or each in its own where something of one is refused."""
     if not ready:
         return
     try:
-        yield _write(database, [_settlement(one, policies) for one in ready])
+        yield _write(database, [_settlement(one, notifies) for one in ready])
     except ValuesRefused as refusal:
         if len(ready) > 1:
             for one in ready:
-                yield from _end_all_or_each(database, [one], policies, refusals)
+                yield from _end_all_or_each(database, [one], notifies, refusals)
         else:
-            yield from _end_otherwise(database, ready[0], policies, refusal, refusals)
+            yield from _end_otherwise(database, ready[0], notifies, refusal, refusals)
 
 
 def _end_otherwise(
-    database: Database, one: Gathered, policies: Policies, refusal: ValuesRefused, refusals: list[ValuesRefused]
+    database: Database, one: Gathered, notifies: Notifies, refusal: ValuesRefused, refusals: list[ValuesRefused]
 ) -> Iterator[Settled]:
     """End a parent whose result the database refuses: without what its children tell, else as unstorable."""
-    bare = _settlement(one, policies, told=False)
+    bare = _settlement(one, notifies, told=False)
     for instead in (bare, unstorable(bare, refusal.message)):
         try:
             yield _write(database, [instead])
@@ -84,16 +84,14 @@ def _end_otherwise(
     refusals.append(refusal)
 
 
-def _settlement(one: Gathered, policies: Policies, *, told: bool = True) -> Settlement:
+def _settlement(one: Gathered, notifies: Notifies, *, told: bool = True) -> Settlement:
     parent = one.parent
+    outcome = one.outcome(told=told)
     verdict = judge(
-        one.outcome(told=told),
-        attempt=parent.attempt,
-        crashes=0,
-        cancelled=parent.cancel_requested,
-        policy=policies(parent.type) or Policy(),
-        chance=0.0,
+        outcome, attempt=parent.attempt, crashes=0, cancelled=parent.cancel_requested, policy=Policy(), chance=0.0
     )
+    notify, notify_failure = (notifies(parent.type, status) for status in (verdict.status, Status.FAILED))
+    verdict = replace(verdict, notify=notify, notify_failure=notify_failure)
     return Settlement(
         parent.id,
         parent.processor_id or "",

@@ -9,14 +9,14 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Self
 
-from sqlalchemy import Connection, and_, case, func, insert, or_, select
+from sqlalchemy import Connection, and_, case, func, insert, literal_column, or_, select
 
 from models import jobs
 from models.types import NAME_LENGTH
 from processor.db.database import Database
 from processor.db.dialects import INTEGER, NUMBER, TEXT, Dialect, document
 from processor.errors import Refused
-from processor.lifecycle import FINAL, NOT_STARTED, Status
+from processor.lifecycle import FINAL, NOT_STARTED, Reason, Status
 from processor.queue.rules import NO_RULES, Rules
 from processor.queue.where import is_, is_one_of
 
@@ -166,15 +166,16 @@ def enqueue(database: Database, job: NewJob, *, rules: Rules = NO_RULES) -> Enqu
     take, `DatabaseUnreachable`.
     """
     if job.key is not None and rules.dedupe != "none":
-        there = _same_work(database, job, rules)
+        there = same_work(database, job, rules)
         if there is not None:
             return Enqueued(there, new=False)
     if rules.queue_limit is not None:
-        _refuse_if_full(database, job.type, rules.queue_limit)
-    return Enqueued(_insert_one(database, job))
+        refuse_if_full(database, job.type, rules.queue_limit)
+    return Enqueued(insert_one(database, job))
 
 
-def _same_work(database: Database, job: NewJob, rules: Rules) -> int | None:
+def same_work(database: Database, job: NewJob, rules: Rules) -> int | None:
+    """Find a job of the same work that waits, runs, or lends its result."""
     lends = and_(
         is_(Status.COMPLETED),
         jobs.c.duplicate_of.is_(None),
@@ -189,26 +190,32 @@ def _same_work(database: Database, job: NewJob, rules: Rules) -> int | None:
     return there
 
 
-def _refuse_if_full(database: Database, type_: str, limit: int) -> None:
-    count = 0
+def refuse_if_full(database: Database, type_: str, limit: int, new: int = 1) -> None:
+    """Refuse to add so many jobs of a type where more would wait then than may. Raises `Refused`."""
+    count, most = 0, max(0, limit - new + 1)
     with database.read() as connection:
         for status in NOT_STARTED:  # each has an index of its own
-            some = select(jobs.c.id).where(jobs.c.type == type_, is_(status)).limit(limit - count).subquery()
+            some = select(jobs.c.id).where(jobs.c.type == type_, is_(status)).limit(most - count).subquery()
             count += connection.execute(select(func.count()).select_from(some)).scalar_one()
-            if count >= limit:
+            if count >= most:
                 break
-    if count >= limit:
+    if count >= most:
+        full = f"{limit:,} of its jobs wait" if new == 1 else f"{new:,} more would be over {limit:,}"
         raise Refused(
-            f"The queue of the type {type_!r} is full: {limit:,} of its jobs wait. Nothing was enqueued.",
+            f"The queue of the type {type_!r} is full: {full}. Nothing was enqueued.",
             "Try again when some have started, or raise queue_limit of the type. See `jobtable types`.",
         )
 
 
-def _insert_one(database: Database, job: NewJob) -> int:
+def insert_one(database: Database, job: NewJob, *, staged: bool = False) -> int:
+    """Insert one job; `staged`: nobody runs it until its batch is let go."""
+
     def verb(connection: Connection) -> int:
         values: dict[str, Any] = {name: getattr(job, name) for name in (*_COLUMNS, "run_at", "expires_at")}
         if job.delay_seconds is not None:
             values["run_at"] = database.dialect.after(job.delay_seconds)
+        if staged:
+            values |= _STAGED
         key = connection.execute(insert(jobs).values(values)).inserted_primary_key
         assert key is not None
         return int(key[0])
@@ -216,21 +223,25 @@ def _insert_one(database: Database, job: NewJob) -> int:
     return database.write(verb)
 
 
-def insert_jobs(connection: Connection, dialect: Dialect, new: Sequence[NewJob]) -> None:
-    """Insert many jobs in the caller's transaction."""
-    connection.execute(_insert(dialect), {"given": document(map(_row, new))})
+def insert_jobs(connection: Connection, dialect: Dialect, new: Sequence[NewJob], *, staged: bool = False) -> None:
+    """Insert many jobs in the caller's transaction; `staged`: nobody runs them until their batch is let go."""
+    connection.execute(_insert(dialect, staged), {"given": document(map(_row, new))})
+
+
+_STAGED = {"status": Status.PAUSED.value, "reason": Reason.BATCH.value}
 
 
 @cache
-def _insert(dialect: Dialect) -> Any:
+def _insert(dialect: Dialect, staged: bool) -> Any:
     given = dialect.table({**_COLUMNS, **_TIMES})
     values = [dialect.json(given.c.payload) if name == "payload" else given.c[name] for name in _COLUMNS]
     delayed = case(
         (given.c.delay_seconds.is_not(None), dialect.after(given.c.delay_seconds)),
         else_=dialect.instant(given.c.run_at),
     )
-    chosen = select(*values, delayed, dialect.instant(given.c.expires_at))
-    return insert(jobs).from_select([*_COLUMNS, "run_at", "expires_at"], chosen)
+    fixed: dict[str, Any] = {name: literal_column(f"'{value}'") for name, value in _STAGED.items()} if staged else {}
+    chosen = select(*values, delayed, dialect.instant(given.c.expires_at), *fixed.values())
+    return insert(jobs).from_select([*_COLUMNS, "run_at", "expires_at", *fixed], chosen)
 
 
 def _row(job: NewJob) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, or_, select
+from sqlalchemy import Connection, and_, func, or_, select
 
 from models import jobs, now
 from processor.db.database import Database
@@ -21,7 +21,7 @@ from processor.queue.fitness import no_letter
 from processor.queue.rules import NO_RULES, Rules
 from processor.queue.situation import Decisions, Situation, said_of
 from processor.queue.taking import order
-from processor.queue.where import is_, is_due
+from processor.queue.where import is_, is_due, is_one_of
 
 COUNTED = 1000
 """Rows ahead that are counted; more are "more than"."""
@@ -122,7 +122,9 @@ class _Case:
     def _held_by_people(self) -> Iterator[Finding]:
         if self._row["cancel_requested"]:
             yield Finding("cancel", True, "Somebody asked it to stop: it is cancelled at the next poll.")
-        if self._row["status"] == Status.PAUSED:
+        if self._row["reason"] == Reason.BATCH and self._row["status"] == Status.PAUSED:
+            yield Finding("batch", True, self._batch())
+        elif self._row["status"] == Status.PAUSED:
             yield Finding("paused", True, f"Somebody paused it. Let it go on: jobtable resume {self._row['id']}.")
         if self._said is not None and self._said.paused:
             until = self._said.paused_until
@@ -160,12 +162,30 @@ class _Case:
 
     def _waiting(self) -> Iterator[Finding]:
         original = self._row["duplicate_of"]
-        if original is None and self._row["concurrency_key"] is None:
+        if self._row["reason"] == Reason.CHILDREN:
+            yield Finding("children", True, self._children())
+        elif original is None and self._row["concurrency_key"] is None:
             yield Finding("waiting", True, "It waits for nothing any more: it goes on within seconds.")
         elif original is not None:
             yield Finding("duplicate", True, self._equal_to(original))
         else:
             yield Finding("lane", True, self._lane())
+
+    def _children(self) -> str:
+        """Say how far its children are."""
+        mine = jobs.c.parent_id == self._row["id"]
+        count = select(jobs.c.status, func.count()).where(mine).group_by(jobs.c.status)
+        counts = dict(map(tuple, self._connection.execute(count)))
+        ended = sum(counts.get(status, 0) for status in FINAL)
+        goes_on = [f"{counts[status]:,} {status}" for status in Status if status not in FINAL and status in counts]
+        some = self._ids(mine, is_one_of(set(Status) - FINAL), limit=words.NAMED + 1)
+        still = f": {', '.join(goes_on)}, such as {words.names(some)}" if goes_on else ""
+        return f"It waits for its children: {ended:,} of {sum(counts.values()):,} have ended{still}."
+
+    def _batch(self) -> str:
+        parent = self._row["parent_id"] or self._row["id"]
+        command = f"jobtable cancel {parent}"
+        return f"Not all of its batch is there yet. Where nobody puts it in any more, {command} ends all of it."
 
     def _decided(self) -> Iterator[Finding]:
         """Say what the rules of its type decide about it: all that a claim would find there, and why."""

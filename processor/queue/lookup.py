@@ -27,6 +27,7 @@ class Filter:
     older_than: float | None = None
     newer_than: float | None = None
     ids: tuple[int, ...] = ()
+    parent_id: int | None = None
 
     def conditions(self, database: Database) -> list[ColumnElement[bool]]:
         wanted: list[ColumnElement[bool]] = []
@@ -37,6 +38,8 @@ class Filter:
         if self.types:
             wanted.append(jobs.c.type.in_(self.types))
         wanted += [jobs.c[name] == getattr(self, name) for name in ("owner", "subject", "key") if getattr(self, name)]
+        if self.parent_id is not None:
+            wanted.append(jobs.c.parent_id == self.parent_id)
         if self.older_than is not None:
             wanted.append(jobs.c.created_at < database.dialect.after(-self.older_than))
         if self.newer_than is not None:
@@ -90,6 +93,13 @@ def job(database: Database, job_id: int) -> Row:
     if not rows:
         raise NotFound(f"There is no job {job_id}.", "See `jobtable list`.")
     return rows[0]
+
+
+def children(database: Database, job_id: int) -> dict[str, int]:
+    """Count the children of a job by their status."""
+    statement = select(jobs.c.status, func.count()).where(jobs.c.parent_id == job_id).group_by(jobs.c.status)
+    with database.read() as connection:
+        return dict(map(tuple, connection.execute(statement)))
 
 
 def errors(database: Database, job_id: int) -> list[Row]:

@@ -71,6 +71,13 @@ def stop_children(database: Database, notifies: Notifies, limit: int = BATCH) ->
     return database.write(verb)
 
 
+def stopped(database: Database) -> list[int]:
+    """Read parents that are to stop and whose children have all ended."""
+    over = (jobs.c.cancel_requested, is_parent_that_waits(), is_not_started(), ~has_open_children())
+    with database.read() as connection:
+        return list(connection.execute(select(jobs.c.id).where(*over).order_by(jobs.c.id).limit(PAGE)).scalars())
+
+
 def let_go(database: Database, parents: Collection[int], limit: int = BATCH) -> int:
     """Let children be claimed that wait until all of a batch is there; give how many."""
     if not parents:

@@ -36,6 +36,7 @@ class Parenting:
             candidates, state.parents = state.parents, set()
             try:
                 self._end(candidates)
+                state.more_is_due |= parents.let_go(state.database, candidates) > 0
             except ValuesRefused as refusal:
                 self._complain(refusal.message)
 
@@ -62,6 +63,7 @@ class Parenting:
             for _ in range(BITES_PER_LOOK):
                 if not parents.let_go(state.database, page.open):
                     break
+                state.more_is_due = True
             self._tell_progress(page.open)
         except ValuesRefused as refusal:
             self._complain(refusal.message)
@@ -77,8 +79,7 @@ class Parenting:
         state = self._state
         if not candidates:
             return
-        types = state.roster.types
-        settled = endings.end(state.database, candidates, lambda type_: types[type_].policy if type_ in types else None)
+        settled = endings.end(state.database, candidates, state.roster.notifies)
         state.parents |= settled.parents
         state.unseen |= settled.unseen
         state.more_is_due |= settled.woken > 0

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from processor.judge import Policy
 from processor.lifecycle import Status
 from processor.outcome import Kind
 from processor.queue import control, endings, parents, upkeep, waiting
@@ -22,7 +21,7 @@ def finish(queue: Queue, kind: Kind = Kind.RETURNED, types: str = "a", **facts: 
 
 
 def end(queue: Queue, ids: frozenset[int] | set[int]) -> Settled:
-    return endings.end(queue.database, ids, lambda type_: Policy())
+    return endings.end(queue.database, ids, lambda type_, status: True)
 
 
 def text(queue: Queue, column: str, job: int) -> str:
@@ -144,7 +143,6 @@ def test_a_parent_that_was_not_started_is_cancelled_after_its_children(queue: Qu
     queue.insert("type, parent_id", "'a', 1", "'a', 1")
     control.cancel(queue.database, Filter(ids=(1,)))
     assert queue.rows("SELECT status, reason FROM jobs WHERE id > 1") == [("cancelled", "parent")] * 2
-    end(queue, {1})
     assert queue.status(1) == ("cancelled", "asked")
 
 

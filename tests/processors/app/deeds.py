@@ -189,3 +189,16 @@ def spell(job):
 
 def hold(job):
     job.hold_type(3600)
+
+
+def split(job):
+    """Make children and leave the rest to them."""
+    note(job)
+    for part in range(job.payload["parts"]):
+        job.enqueue(
+            "quick",
+            {"log": job.payload["log"], "part": part},
+            parent_id=job.id,
+            max_attempts=job.payload.get("max_attempts"),
+        )
+    return "split"
