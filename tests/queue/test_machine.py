@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 )
 
 from processor.outcome import Kind
-from processor.queue import control, leases, upkeep, waiting
+from processor.queue import control, endings, leases, parents, upkeep, waiting
 from processor.queue.lookup import Filter
 from processor.queue.rules import Rules
 from processor.queue.settle import settle
@@ -86,23 +86,49 @@ class Machine(RuleBasedStateMachine):
     def insert_equals(self, type_: str, key: str, owner: str, lane: str, count: int) -> None:
         self.queue.insert("type, key, owner, concurrency_key", *[f"'{type_}', '{key}', {owner}, {lane}"] * count)
 
+    @rule(
+        place=st.integers(0, 9),
+        type_=st.sampled_from(list(TYPES)),
+        key=st.sampled_from(["NULL", "NULL", "'k'"]),
+        fail_on=st.sampled_from(["NULL", "'all'", "'2'"]),
+        count=st.integers(1, 3),
+    )
+    def insert_children(self, place: int, type_: str, key: str, fail_on: str, count: int) -> None:
+        """Somebody gives a job that has not ended children, whatever it does at the moment."""
+        for (job,) in self.queue.rows(f"SELECT id FROM jobs WHERE {UNFINISHED} ORDER BY id LIMIT 1 OFFSET {place}"):
+            self.queue.insert("type, parent_id, key, fail_on", *[f"'{type_}', {job}, {key}, {fail_on}"] * count)
+
+    @rule(type_=st.sampled_from(list(TYPES)), seconds=st.sampled_from([600, 1900]))
+    def insert_for_later(self, type_: str, seconds: int) -> None:
+        self.queue.insert("type, run_at", f"'{type_}', {self._later(seconds)}")
+
     @rule(target=held, name=st.sampled_from(PROCESSORS), slots=st.integers(1, 4))
     def claim(self, name: str, slots: int) -> Any:
-        before = self._due()
-        taken = self.queue.take(self._id(name), types=" ".join(TYPES), jobs=slots, limits=TYPES)
-        self._in_order(before, [job.id for job in taken.jobs])
-        self.starts += [self.clock] * sum(job.type == "slow" for job in taken.jobs)
-        return multiple(*((self._id(name), job) for job in taken.jobs))
+        return multiple(*self._claim(name, slots))
 
     @rule(
         one=consumes(held),
         kind=st.sampled_from([Kind.RETURNED, Kind.RETURNED, Kind.RAISED, Kind.SNOOZE, Kind.CANCELLED]),
+        delay=st.sampled_from([0.0, 1900.0]),
     )
-    def end(self, one: Any, kind: Kind) -> None:
-        facts: dict[str, Any] = (
-            {"result": "7"} if kind is Kind.RETURNED else {"delay": 0.0} if kind is Kind.SNOOZE else {}
-        )
-        settle(self.queue.database, [verdict_of(one[1], kind, one[0], **facts)])
+    def end(self, one: Any, kind: Kind, delay: float) -> None:
+        self._end([one], kind, delay)
+
+    @rule(name=st.sampled_from(PROCESSORS), slots=st.integers(1, 4), kind=st.sampled_from([Kind.RETURNED, Kind.RAISED]))
+    def work(self, name: str, slots: int, kind: Kind) -> None:
+        """Claim and end at once, as most of the time."""
+        self._end(self._claim(name, slots), kind, 0.0)
+
+    @rule(
+        type_=st.sampled_from(list(TYPES)),
+        rule_=st.sampled_from(["NULL", "'all'", "'2'"]),
+        count=st.integers(1, 3),
+        key=st.sampled_from(["NULL", "NULL", "'k'"]),
+    )
+    def insert_family(self, type_: str, rule_: str, count: int, key: str) -> None:
+        self.queue.insert("type, priority, fail_on", f"'{type_}', 3, {rule_}")
+        [(parent,)] = self.queue.rows("SELECT max(id) FROM jobs")
+        self.queue.insert("type, parent_id, key", *[f"'{type_}', {parent}, {key}"] * count)
 
     @rule(name=st.sampled_from(PROCESSORS))
     def crash(self, name: str) -> None:
@@ -126,6 +152,12 @@ class Machine(RuleBasedStateMachine):
             {name: Rules(**rules) for name, rules in TYPES.items()},
             lambda type_, status: True,
         )
+        before = self._completed()
+        parents.stop_children(self.queue.database, lambda type_, status: True)
+        page = parents.page(self.queue.database)
+        endings.end(self.queue.database, page.ready, lambda type_, status: True)
+        parents.tell_progress(self.queue.database, page.open)
+        self._had_no_open_children(self._completed() - before)
 
     @rule(limit=st.integers(0, 3))
     def change_limit(self, limit: int) -> None:
@@ -161,6 +193,7 @@ class Machine(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([600, 1900, 3700]))
     def let_time_pass(self, seconds: int) -> None:
         self.clock += seconds
+        self.queue.rows(f"UPDATE jobs SET run_at = {self._earlier('run_at', seconds)} WHERE run_at IS NOT NULL")
         for name, log in self.queue.rows("SELECT name, rate_log FROM job_types WHERE rate_log IS NOT NULL"):
             moved = json.dumps([[at - seconds, count] for at, count in json.loads(log)])
             self.queue.rows(f"UPDATE job_types SET rate_log = '{moved}', rate_free_at = NULL WHERE name = '{name}'")
@@ -233,8 +266,49 @@ class Machine(RuleBasedStateMachine):
 
     # -- words -----------------------------------------------------------------------------------------------------
 
+    def _claim(self, name: str, slots: int) -> list[Any]:
+        before = self._due()
+        taken = self.queue.take(self._id(name), types=" ".join(TYPES), jobs=slots, limits=TYPES)
+        self._in_order(before, [job.id for job in taken.jobs])
+        self.starts += [self.clock] * sum(job.type == "slow" for job in taken.jobs)
+        return [(self._id(name), job) for job in taken.jobs]
+
+    def _end(self, held: list[Any], kind: Kind, delay: float) -> None:
+        facts: dict[str, Any] = {}
+        if kind is Kind.RETURNED:
+            facts["result"] = "7"
+        elif kind is Kind.SNOOZE:
+            facts["delay"] = delay
+        before = self._completed()
+        settled = settle(self.queue.database, [verdict_of(job, kind, name, **facts) for name, job in held])
+        self._had_no_open_children(self._completed() - before)
+        endings.end(self.queue.database, settled.parents, lambda type_, status: True)
+        self._had_no_open_children(self._completed() - before)
+
     def _id(self, name: str) -> str:
         return f"{name}.{self.ages[name]}" if self.ages[name] else name
+
+    def _later(self, seconds: int) -> str:
+        return {
+            "postgresql": f"now() + interval '{seconds} seconds'",
+            "mariadb": f"utc_timestamp(6) + INTERVAL {seconds} SECOND",
+            "sqlite": f"strftime('%Y-%m-%d %H:%M:%f', 'now', '+{seconds} seconds')",
+        }[self.queue.kind]
+
+    def _earlier(self, instant: str, seconds: int) -> str:
+        return {
+            "postgresql": f"{instant} - interval '{seconds} seconds'",
+            "mariadb": f"{instant} - INTERVAL {seconds} SECOND",
+            "sqlite": f"strftime('%Y-%m-%d %H:%M:%f', {instant}, '-{seconds} seconds')",
+        }[self.queue.kind]
+
+    def _completed(self) -> set[int]:
+        return {id for (id,) in self.queue.rows("SELECT id FROM jobs WHERE status = 'completed'")}
+
+    def _had_no_open_children(self, ended: set[int]) -> None:
+        """A job that was just completed, by whatever way, has done with its children."""
+        rows = self.queue.rows(f"SELECT parent_id, id, status FROM jobs WHERE parent_id IS NOT NULL AND {UNFINISHED}")
+        assert not [row for row in rows if row[0] in ended]
 
     def _running(self, type_: str) -> int:
         [(count,)] = self.queue.rows(f"SELECT count(*) FROM jobs WHERE status = 'running' AND type = '{type_}'")
@@ -243,6 +317,7 @@ class Machine(RuleBasedStateMachine):
     def _due(self) -> dict[int, tuple[Any, ...]]:
         rows = self.queue.rows(
             "SELECT id, type, priority, created_at, concurrency_key FROM jobs WHERE status = 'pending'"
+            f" AND (run_at IS NULL OR run_at <= {self._later(0)})"
         )
         return {row[0]: row for row in rows}
 
