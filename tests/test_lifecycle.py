@@ -29,5 +29,10 @@ def test_every_state_is_running_final_or_not_started() -> None:
     assert not FINAL & NOT_STARTED
 
 
+def test_the_states_that_are_not_final_come_last_in_the_alphabet() -> None:
+    """`has_open_children` reads them as one range of an index."""
+    assert all(status > max(FINAL) for status in Status if status not in FINAL)
+
+
 def test_only_a_person_brings_a_final_job_back() -> None:
     assert [name for name, (leaves, _) in MOVES.items() if leaves & FINAL] == ["retry"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, case, exists, func, or_, select, true, update
+from sqlalchemy import Connection, case, func, or_, select, true, update
 
 from models import jobs
 from processor.db.database import Database
@@ -45,9 +45,7 @@ def page(database: Database, after: int = 0) -> Page:
 
 def stop_children(database: Database, notifies: Notifies, limit: int = BATCH) -> int:
     """Cancel children of parents that are to stop, and ask those that run; give how many were, a batch at most."""
-    child = jobs.alias("child")
-    is_open = child.c.status.in_([status.value for status in Status if status not in FINAL])
-    unasked = exists(select(child.c.id).where(child.c.parent_id == jobs.c.id, is_open, ~child.c.cancel_requested))
+    unasked = has_open_children(lambda child: ~child.cancel_requested)
     to_stop = select(jobs.c.id).where(jobs.c.cancel_requested, is_parent_that_waits(), is_not_started(), unasked)
     with database.read() as connection:
         parents = connection.execute(to_stop.order_by(jobs.c.id).limit(PAGE)).scalars().all()

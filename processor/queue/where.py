@@ -1,6 +1,6 @@
 """Conditions that more than one verb states, written so that the partial indexes are seen to serve them."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, exists, func, literal_column, or_, select
@@ -38,11 +38,20 @@ def waits_for_others() -> ColumnElement[bool]:
     return func.coalesce(jobs.c.reason, "") != literal_column(f"'{Reason.CHILDREN.value}'")
 
 
-def has_open_children() -> ColumnElement[bool]:
-    """State that a row has children that have not ended."""
+LAST_FINAL = max(FINAL)
+"""All states that are not final come after it in the alphabet, so that open children are one range of an index."""
+
+
+def has_open_children(*only: Callable[[Any], ColumnElement[bool]]) -> ColumnElement[bool]:
+    """State that a row has children that have not ended, and of which `only` holds.
+
+    The first in the order of the index, though any would do: PostgreSQL would look for any in the whole table.
+    """
     child = jobs.alias("child")
-    is_open = child.c.status.in_([_constant(status) for status in Status if status not in FINAL])
-    return exists(select(child.c.id).where(child.c.parent_id == jobs.c.id, is_open))
+    is_open = child.c.status > literal_column(f"'{LAST_FINAL.value}'")
+    first = select(child.c.id).where(child.c.parent_id == jobs.c.id, is_open, *(holds(child.c) for holds in only))
+    in_order = first.order_by(child.c.status, child.c.id).limit(literal_column("1"))
+    return in_order.correlate(jobs).scalar_subquery().is_not(None)
 
 
 def is_due() -> tuple[ColumnElement[bool], ...]:

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import event
 
 from processor.outcome import Kind
-from processor.queue import leases, upkeep, waiting
+from processor.queue import endings, leases, parents, upkeep, waiting
 from processor.queue.events import Event, Told, store
 from processor.queue.rules import Rules
 from processor.queue.settle import settle
@@ -36,14 +36,24 @@ def full(queue: Queue) -> Queue:
     key = "`key`" if queue.kind == "mariadb" else '"key"'
     for count, columns, values in (
         (80_000, "type, priority", "'b', 9"),
+        (20_000, "type, status, parent_id", "'a', 'completed', 1000001"),
         (60_000, "type, priority, status, reason, concurrency_key", "'a', 9, 'waiting', 'lane', 'x'"),
-        (50_000, f"type, status, {key}", "'a', 'completed', 'k'"),
+        (30_000, f"type, status, {key}", "'a', 'completed', 'k'"),
         (9_900, "type", "'a'"),
         (100, f"type, priority, {key}", "'a', 8, 'k'"),
         (100, "type, priority, concurrency_key", "'a', 7, 'y'"),
     ):
         numbers = SEQUENCE[queue.kind].format(count)
         queue.rows(f"INSERT INTO jobs ({columns}) SELECT {values} FROM ({numbers}) AS numbers")
+    for row in (
+        "1000001, 'parent', 'waiting', 'children', NULL, false",
+        "1000002, 'parent', 'waiting', 'children', NULL, true",
+        "1000003, 'a', 'paused', 'batch', 1000001, false",
+        "1000004, 'a', 'scheduled', NULL, 1000002, false",
+        "1000005, 'parent', 'waiting', 'children', NULL, false",
+        "1000006, 'a', 'completed', NULL, 1000005, false",
+    ):
+        queue.rows(f"INSERT INTO jobs (id, type, status, reason, parent_id, cancel_requested) VALUES ({row})")
     queue.rows(ANALYZE[queue.kind])
     return queue
 
@@ -75,6 +85,13 @@ def test_the_hot_statements_use_indexes_whatever_lies_in_the_table(full: Queue) 
             move(full.database)
         upkeep.cancel_asked(full.database, lambda type_, status: True)
         waiting.look(full.database, {"a": Rules()}, lambda type_, status: True)
+        page = parents.page(full.database)
+        assert (page.open, page.ready) == ((1000001, 1000002), (1000005,))
+        parents.tell_progress(full.database, page.open)
+        assert parents.let_go(full.database, page.open) == 1
+        assert parents.stop_children(full.database, lambda type_, status: True) == 1
+        assert parents.stopped(full.database) == [1000002]
+        assert len(endings.end(full.database, [1000002, 1000005], lambda type_, status: True).accepted) == 2
     assert len(sent) > 20
     for statement, parameters in sent:
         if re.match(r"\s*(SELECT|UPDATE|WITH)", statement) and "jobs" in statement:
