@@ -77,7 +77,7 @@ def _payload_text(value: str) -> str:
 
 
 def _unfit(why: str) -> click.BadParameter:
-    return click.BadParameter(f"{why}. Nothing was enqueued")
+    return click.BadParameter(f"{why}. Nothing was enqueued or run")
 
 
 def _refuse_constant(name: str) -> NoReturn:
