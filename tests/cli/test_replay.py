@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import pytest
 from tests.cli.conftest import Jobtable
 from tests.conftest import migrate
 from tests.databases import Database, Server
-from tests.processors.running import Site, eventually, is_alive, processes_with
+from tests.processors.running import PATIENCE, Site, eventually, is_alive, processes_with
 
 TABLES = "jobs job_events job_errors job_types notifications processors schedules jobtable_version".split()
 TYPES = """
@@ -179,6 +180,7 @@ def test_what_it_tells_comes_while_it_runs(here: Place) -> None:
     door = here.folder / "door"
     process = here.replaying(here.insert("until", until=str(door)))
     assert process.stdout is not None
+    assert select.select([process.stdout], [], [], PATIENCE)[0], "it said nothing"
     assert "progress 10 % waiting" in process.stdout.readline()  # it cannot have ended: the door is closed
     door.touch()
     out, err = process.communicate(timeout=30)
@@ -245,8 +247,8 @@ def test_deaths_in_a_row_count_as_they_would(here: Place) -> None:
     columns = {"max_attempts": 9, "attempt": 3}
     fresh = here.insert("die", {**columns, "crashes": 2})
     poisoned = here.insert("die", {**columns, "crashes": 3, "status": "failed", "reason": "poison"})
-    once = here.insert("die", {**columns, "crashes": 1, "status": "failed"})
-    reasons = [here.answer(job)[1]["verdict"]["reason"] for job in (fresh, poisoned, once)]
+    twice = here.insert("die", {**columns, "crashes": 2, "status": "failed"})  # the second of them is this try
+    reasons = [here.answer(job)[1]["verdict"]["reason"] for job in (fresh, poisoned, twice)]
     assert reasons == ["poison", "poison", "retry"]
 
 
