@@ -7,6 +7,7 @@ were changed. The same can be done with plain SQL where the contract says so (`c
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, case, delete, false, func, insert, null, select, update
@@ -29,11 +30,13 @@ def cancel(database: Database, which: Filter, notifies: Notifies | None = None) 
     wanted = which.conditions(database)
 
     def end_waiting(connection: Connection) -> int:
-        return cancel_waiting(connection, database.dialect, tuple(wanted), notifies, BATCH)
+        return cancel_waiting(connection, database.dialect, (jobs.c.cancel_requested, *wanted), notifies, BATCH)
 
     not_final = is_one_of(set(Status) - FINAL)
     asked = _change(database, [*wanted, not_final, ~jobs.c.cancel_requested], {"cancel_requested": True})
-    cancelled = _repeat(database, end_waiting)
+    cancelled = 0
+    while ended := database.write(end_waiting):
+        cancelled += ended
     return cancelled, max(0, asked - cancelled)
 
 
@@ -72,13 +75,10 @@ def remove(database: Database, which: Filter) -> int:
     """Delete jobs that do not run, with their events, errors and notifications; give how many."""
     removable = [*which.conditions(database), is_one_of(set(Status) - {Status.RUNNING})]
 
-    def verb(connection: Connection) -> int:
-        ids = _lock(connection, removable)
-        if ids:
-            connection.execute(delete(jobs).where(jobs.c.id.in_(ids)))
-        return len(ids)
+    def verb(connection: Connection, ids: list[int]) -> None:
+        connection.execute(delete(jobs).where(jobs.c.id.in_(ids)))
 
-    return _repeat(database, verb)
+    return _batches(database, removable, verb)
 
 
 def pause_type(database: Database, name: str, *, until: datetime | None = None, seconds: float | None = None) -> None:
@@ -139,26 +139,32 @@ def _move(database: Database, which: Filter, name: str, values: dict[str, Any]) 
 
 
 def _change(database: Database, wanted: list[Any], values: dict[str, Any]) -> int:
-    def verb(connection: Connection) -> int:
-        ids = _lock(connection, wanted)
-        if ids:
-            connection.execute(update(jobs).where(jobs.c.id.in_(ids)).values(values))
-        return len(ids)
+    def verb(connection: Connection, ids: list[int]) -> None:
+        connection.execute(update(jobs).where(jobs.c.id.in_(ids)).values(values))
 
-    return _repeat(database, verb)
+    return _batches(database, wanted, verb)
+
+
+def _batches(database: Database, wanted: list[Any], verb: Callable[[Connection, list[int]], None]) -> int:
+    """Run a verb over all rows that are wanted, a batch and a transaction each time; give how many.
+
+    Each batch goes on behind the last id of the one before: from the beginning again, a million rows took hours.
+    """
+
+    def run(connection: Connection, behind: list[Any]) -> list[int]:
+        ids = _lock(connection, [*wanted, *behind])
+        if ids:
+            verb(connection, ids)
+        return ids
+
+    total, ids = 0, database.write(partial(run, behind=[]))
+    while len(ids) == BATCH:
+        total += len(ids)
+        ids = database.write(partial(run, behind=[jobs.c.id > ids[-1]]))
+    return total + len(ids)
 
 
 def _lock(connection: Connection, wanted: list[Any]) -> list[int]:
     """Lock the next rows in the order of their ids: who locks in one order cannot deadlock."""
     statement = select(jobs.c.id).where(*wanted).order_by(jobs.c.id).limit(BATCH).with_for_update()
     return list(connection.execute(statement).scalars())
-
-
-def _repeat(database: Database, verb: Callable[[Connection], int]) -> int:
-    """Run a verb that changes at most a batch until it changes less; what it changed must not match again."""
-    total = 0
-    while True:
-        changed = database.write(verb)
-        total += changed
-        if changed < BATCH:
-            return total
