@@ -214,6 +214,37 @@ def test_many_ids_are_changed_in_portions(jobtable: Jobtable, db: Database) -> N
     assert db.rows("SELECT status, count(*) FROM jobs GROUP BY status") == [("paused", 2500)]
 
 
+def guard(db: Database, job: int, event: str) -> None:
+    """Let a trigger refuse what is done to one row."""
+    name = f"guard_{event.lower()}"
+    if db.kind == "postgresql":
+        db.rows(
+            f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql"
+            " AS $$ BEGIN RAISE EXCEPTION 'it is mine'; END $$"
+        )
+        on = f"CREATE TRIGGER {name} BEFORE {event} ON jobs FOR EACH ROW"
+        db.rows(f"{on} WHEN (OLD.id = {job}) EXECUTE FUNCTION {name}()")
+    elif db.kind == "mariadb":
+        no = f"IF OLD.id = {job} THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'it is mine'; END IF"
+        db.rows(f"CREATE TRIGGER {name} BEFORE {event} ON jobs FOR EACH ROW BEGIN {no}; END")
+    else:
+        no = "BEGIN SELECT RAISE(ABORT, 'it is mine'); END"
+        db.rows(f"CREATE TRIGGER {name} BEFORE {event} ON jobs WHEN OLD.id = {job} {no}")
+
+
+@pytest.mark.parametrize("verb", REACHES)
+def test_a_row_that_the_database_guards_stops_no_other(jobtable: Jobtable, db: Database, verb: str) -> None:
+    rows = seed(db)
+    chosen = [row for row in rows if row[4] in leaves(verb)]
+    guarded = next(row for row in chosen if row[4] != "running")
+    guard(db, guarded[0], "DELETE" if verb == "delete" else "UPDATE")
+    result = jobtable(verb, "--type", "mail", "--type", "page", "--yes")
+    assert result.exit_code == 1
+    assert f"{len(chosen) - 1} jobs were changed, and 1 more the database lets nobody change" in result.stderr
+    assert f"(job {guarded[0]}: it is mine)" in result.stderr
+    assert states(db) == expected(verb, rows, [row for row in chosen if row != guarded])
+
+
 def test_every_move_is_tried_here() -> None:
     assert {MOVES[verb][0] for verb in ("cancel", "pause", "resume", "retry")} == {
         NOT_STARTED | {Status.RUNNING},
