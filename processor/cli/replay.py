@@ -9,6 +9,7 @@ import click
 
 from processor.cli.given import ID, as_json, duration
 from processor.cli.given import payload as payload_text
+from processor.cli.root import INTERRUPTED
 from processor.cli.session import Session, configured, pass_session
 from processor.cli.shown import visible, write_json
 from processor.errors import NotFound
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from processor.queue.taking import ClaimedJob
     from processor.settings import Settings
     from processor.work.roster import Roster
-
-INTERRUPTED = 130
 
 
 @click.command()

@@ -62,7 +62,7 @@ class Replay:
         """Run it to its end and give the verdict that a processor would have written."""
         self._signals.install(reloads=False)
         state = self._state
-        state.life = Incarnation(None, unseen=True)
+        state.life = Incarnation(state.settings.processor.run_dir, unseen=True)
         try:
             Claiming(state).dispatch(job)
             while state.ledger.runs:
