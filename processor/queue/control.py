@@ -6,25 +6,20 @@ were changed. A row that the database lets nobody change stops no other; `Refuse
 done with plain SQL where the contract says so (`cancel_requested`, `job_types.paused`).
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from datetime import datetime
-from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Select, case, delete, false, func, insert, null, select, update
+from sqlalchemy import Connection, case, delete, false, func, insert, null, update
 
 from models import job_types, jobs, notifications, now
 from processor.db.database import Database
-from processor.errors import Refused, ValuesRefused
 from processor.judge import Policy
 from processor.lifecycle import FINAL, MOVES, Reason, Status
+from processor.queue import bulk
 from processor.queue.lookup import Filter
 from processor.queue.upkeep import BATCH, Notifies, cancel_waiting
 from processor.queue.where import is_not_started, is_one_of
-
-MOST_NAMED = 10
-"""Rows that one refusal names."""
 
 
 def cancel(database: Database, which: Filter, notifies: Notifies | None = None) -> tuple[int, int]:
@@ -39,9 +34,9 @@ def cancel(database: Database, which: Filter, notifies: Notifies | None = None) 
         cancel_waiting(connection, database.dialect, (jobs.c.id.in_(ids),), notifies, BATCH)
 
     not_final = is_one_of(set(Status) - FINAL)
-    asked = _change(database, [*wanted, not_final, ~jobs.c.cancel_requested], {"cancel_requested": True})
-    cancelled = _batches(database, [*wanted, jobs.c.cancel_requested, is_not_started()], end)
-    _tell_refused(asked.changed, {**asked.refused, **cancelled.refused})
+    asked = bulk.change(database, [*wanted, not_final, ~jobs.c.cancel_requested], {"cancel_requested": True})
+    cancelled = bulk.in_batches(database, [*wanted, jobs.c.cancel_requested, is_not_started()], end)
+    bulk.Done(asked.changed, {**asked.refused, **cancelled.refused}).or_refused()
     return cancelled.changed, max(0, asked.changed - cancelled.changed)
 
 
@@ -83,7 +78,7 @@ def remove(database: Database, which: Filter) -> int:
     def verb(connection: Connection, ids: list[int]) -> None:
         connection.execute(delete(jobs).where(jobs.c.id.in_(ids)))
 
-    return _all_or_refused(_batches(database, removable, verb))
+    return bulk.in_batches(database, removable, verb).or_refused()
 
 
 def pause_type(database: Database, name: str, *, until: datetime | None = None, seconds: float | None = None) -> None:
@@ -140,78 +135,4 @@ def mark_read(database: Database, ids: Sequence[int] = (), *, owner: str | None 
 def _move(database: Database, which: Filter, name: str, values: dict[str, Any]) -> int:
     leaves, reaches = MOVES[name]
     wanted = [*which.conditions(database), is_one_of(leaves)]
-    return _all_or_refused(_change(database, wanted, {"status": reaches.value, **values}))
-
-
-@dataclass(slots=True)
-class _Done:
-    """How many rows were changed; which ones the database lets nobody change, and its words."""
-
-    changed: int = 0
-    refused: dict[int, str] = field(default_factory=dict)
-
-
-def _all_or_refused(done: _Done) -> int:
-    _tell_refused(done.changed, done.refused)
-    return done.changed
-
-
-def _tell_refused(changed: int, refused: dict[int, str]) -> None:
-    if not refused:
-        return
-    named = "; ".join(f"job {job_id}: {words}" for job_id, words in list(refused.items())[:MOST_NAMED])
-    more = f"; and {len(refused) - MOST_NAMED:,} more" if len(refused) > MOST_NAMED else ""
-    raise Refused(
-        f"{changed:,} jobs were changed, and {len(refused):,} more the database lets nobody change ({named}{more}).",
-        "Correct those rows, or what refuses them (a trigger, perhaps), and repeat the command.",
-    )
-
-
-def _change(database: Database, wanted: list[Any], values: dict[str, Any]) -> _Done:
-    def verb(connection: Connection, ids: list[int]) -> None:
-        connection.execute(update(jobs).where(jobs.c.id.in_(ids)).values(values))
-
-    return _batches(database, wanted, verb)
-
-
-def _batches(database: Database, wanted: list[Any], verb: Callable[[Connection, list[int]], None]) -> _Done:
-    """Run a verb over all rows that are wanted, a batch and a transaction each time.
-
-    Each batch goes on behind the last id of the one before: from the beginning again, a million rows took hours. A row
-    that the database lets nobody change stops none of its neighbours.
-    """
-
-    def run(connection: Connection, where: list[Any]) -> list[int]:
-        ids = _lock(connection, [*wanted, *where])
-        if ids:
-            verb(connection, ids)
-        return ids
-
-    def one_by_one(ids: list[int]) -> None:
-        for job_id in ids:
-            try:
-                done.changed += len(database.write(partial(run, where=[jobs.c.id == job_id])))
-            except ValuesRefused as error:
-                done.refused[job_id] = error.cause
-
-    done, behind = _Done(), list[Any]()
-    while True:
-        try:
-            ids = database.write(partial(run, where=behind))
-            done.changed += len(ids)
-        except ValuesRefused:
-            with database.read() as connection:
-                ids = list(connection.execute(_next([*wanted, *behind])).scalars())
-            one_by_one(ids)
-        if len(ids) < BATCH:
-            return done
-        behind = [jobs.c.id > ids[-1]]
-
-
-def _lock(connection: Connection, wanted: list[Any]) -> list[int]:
-    """Lock the next rows in the order of their ids: who locks in one order cannot deadlock."""
-    return list(connection.execute(_next(wanted).with_for_update()).scalars())
-
-
-def _next(wanted: list[Any]) -> Select[Any]:
-    return select(jobs.c.id).where(*wanted).order_by(jobs.c.id).limit(BATCH)
+    return bulk.change(database, wanted, {"status": reaches.value, **values}).or_refused()

@@ -182,23 +182,23 @@ def test_many_rows_are_changed_in_short_transactions_all_of_them(
     """A batch is 1,000 rows; of every second of 6,000 these are three whole ones."""
     insert_many(db, 6000)
     sizes: list[int] = []
-    from processor.queue import control
+    from processor.queue import bulk
 
-    lock = control._lock
+    lock = bulk.lock
 
     def counting(*arguments: Any) -> list[int]:
         ids = lock(*arguments)
         sizes.append(len(ids))
         return ids
 
-    monkeypatch.setattr(control, "_lock", counting)
+    monkeypatch.setattr(bulk, "lock", counting)
     for verb in ("pause", "resume", "cancel", "retry", "delete"):
         result = jobtable(verb, "--owner", "ada", "--yes")
         assert result.stdout == f"{DONE[verb]}: 3,000 jobs\n", result.output
         counts = dict(db.rows("SELECT status, count(*) FROM jobs WHERE owner = 'ada' GROUP BY status"))
         reached = REACHES[verb]
         assert counts == ({} if reached is None else {reached: 3000}), verb
-    assert max(sizes) == control.BATCH
+    assert max(sizes) == bulk.BATCH
     assert db.rows("SELECT status, count(*) FROM jobs GROUP BY status") == [("pending", 3000)]
 
 
