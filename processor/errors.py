@@ -65,6 +65,7 @@ class DatabaseFull(DatabaseUnreachable):
 class ValuesRefused(DatabaseError):
     def __init__(self, cause: str, *, by_trigger: bool = False) -> None:
         """`by_trigger`: a trigger of the user's own said so, and may think better of it later."""
+        self.cause = cause.strip()
         self.by_trigger = by_trigger
         message = f"The database refuses the values: {cause.strip().rstrip('.')}. Nothing was written."
         super().__init__(message, "Correct what the message names.")

@@ -14,7 +14,7 @@ import click
 
 from processor.cli.given import ID, chosen, filtered
 from processor.cli.session import Session, configured, pass_session
-from processor.cli.shown import counted
+from processor.cli.shown import counted, visible
 from processor.errors import NotFound, Refused
 from processor.lifecycle import MOVES, Status
 
@@ -22,6 +22,12 @@ if TYPE_CHECKING:
     from processor.db import Database
     from processor.queue.lookup import Filter
     from processor.queue.upkeep import Notifies
+
+
+PORTION = 1000
+"""Ids of one statement: a database takes some ten thousand parameters, and xargs gives more."""
+MOST_NAMED = 50
+"""Jobs that one message names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +60,9 @@ def cancel(session: Session, ids: tuple[int, ...], yes: bool, **narrowed: Any) -
 
     def verb(database: "Database", which: "Filter") -> int:
         nonlocal asked
-        cancelled, asked = control.cancel(database, which, _notifies(session))
-        return cancelled + asked
+        cancelled, running = control.cancel(database, which, _notifies(session))
+        asked += running
+        return cancelled + running
 
     leaves, _ = MOVES["cancel"]
     _change(session, Change("cancel", leaves, "cancelled", verb), ids, narrowed, yes)
@@ -130,24 +137,36 @@ def _change(session: Session, change: Change, ids: tuple[int, ...], narrowed: di
         if ids:
             _change_named(database, change, tuple(dict.fromkeys(ids)))
         else:
+            _name_strangers(session, database, narrowed["types"])
             _change_found(database, change, chosen(narrowed), yes)
 
 
 def _change_named(database: "Database", change: Change, ids: tuple[int, ...]) -> None:
     from processor.queue.lookup import Filter, jobs_page
 
-    statuses = {row["id"]: Status(row["status"]) for row in jobs_page(database, Filter(ids=ids), limit=len(ids))}
+    portions = [Filter(ids=ids[start : start + PORTION]) for start in range(0, len(ids), PORTION)]
+    rows = [row for portion in portions for row in jobs_page(database, portion, limit=PORTION)]
+    statuses = {row["id"]: Status(row["status"]) for row in rows}
     missing = [str(job_id) for job_id in ids if job_id not in statuses]
     if missing:
-        raise NotFound(f"There is no job {', '.join(missing)}. Nothing was changed.", "See `jobtable list`.")
-    changed = change.verb(database, Filter(ids=ids))
+        raise NotFound(f"There is no job {_some(missing)}. Nothing was changed.", "See `jobtable list`.")
+    changed = sum(change.verb(database, portion) for portion in portions)
     click.echo(f"{change.done}: {counted(changed, 'job')}")
     kept = [f"{job_id} is {statuses[job_id]}" for job_id in ids if statuses[job_id] not in change.leaves]
     if kept:
         raise Refused(
-            f"Not every job was {change.done}: {', '.join(kept)}.",
+            f"Not every job was {change.done}: {_some(kept)}.",
             f"Only jobs that are {_listed(change.leaves)} can be {change.done}.",
         )
+
+
+def _name_strangers(session: Session, database: "Database", types: tuple[str, ...]) -> None:
+    """Say which types nobody knows; it is no error, because jobs of a type come and go."""
+    from processor.cli.known import resembling, unknown
+
+    for name in unknown(session.settings, database, types):
+        hint = resembling(session.settings, database, name)
+        click.echo(f"note: there is no type {visible(name)}, and no job has it. {hint}".rstrip(), err=True)
 
 
 def _change_found(database: "Database", change: Change, which: "Filter", yes: bool) -> None:
@@ -159,6 +178,9 @@ def _change_found(database: "Database", change: Change, which: "Filter", yes: bo
             f"Jobs that are {_listed(frozenset(which.statuses))} cannot be {change.done}. Nothing was changed.",
             f"Only jobs that are {_listed(change.leaves)} can.",
         )
+    left = frozenset(which.statuses) - movable
+    if left:
+        click.echo(f"note: jobs that are {_listed(left)} cannot be {change.done} and are left.", err=True)
     which = replace(which, statuses=tuple(status for status in Status if status in movable))
     found: Counter[str] = Counter()
     for (_, status), count in counts(database, which).items():
@@ -169,6 +191,12 @@ def _change_found(database: "Database", change: Change, which: "Filter", yes: bo
     states = ", ".join(f"{count:,} {status}" for status, count in sorted(found.items()))
     ask(f"{change.word} {counted(found.total(), 'job')} ({states})?", yes)
     click.echo(f"{change.done}: {counted(change.verb(database, which), 'job')}")
+
+
+def _some(texts: list[str]) -> str:
+    """Write texts one after the other, and of many how many more there are."""
+    more = f" and {len(texts) - MOST_NAMED:,} more" if len(texts) > MOST_NAMED else ""
+    return ", ".join(texts[:MOST_NAMED]) + more
 
 
 def _listed(statuses: frozenset[Status]) -> str:

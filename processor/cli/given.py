@@ -1,5 +1,6 @@
 """Read what people type: durations, instants, payloads, and which jobs they mean."""
 
+import difflib
 import json
 import sys
 from collections.abc import Callable
@@ -77,11 +78,23 @@ def _payload_text(value: str) -> str:
 
 
 def _unfit(why: str) -> click.BadParameter:
-    return click.BadParameter(f"{why}. Nothing was enqueued")
+    return click.BadParameter(f"{why}. Nothing was enqueued or run")
 
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON number")
+
+
+class OneOf(click.Choice[str]):
+    """One of some words; of one that is nearly right it says which may be meant."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter as error:
+            close = difflib.get_close_matches(str(value).lower(), list(self.choices), 1)
+            hint = f" Did you mean {close[0]}?" if close else ""
+            raise click.BadParameter(f"{error.message}{hint}", ctx, param) from None
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Write JSON with stable keys.")
@@ -89,7 +102,7 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Write JSON with 
 
 def filtered(command: F) -> F:
     """Let a command take the options that say which jobs; it gets them as keywords for `chosen`."""
-    statuses = click.Choice([status.value for status in Status])
+    statuses = OneOf([status.value for status in Status])
     for option in (
         click.option("--newer-than", type=duration, metavar="DURATION", help="Inserted at most so long ago (2h, 7d)."),
         click.option("--older-than", type=duration, metavar="DURATION", help="Inserted longer ago than this (2h, 7d)."),

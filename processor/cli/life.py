@@ -42,8 +42,8 @@ def write_life(
     if children:
         _line("children", ", ".join(f"{count:,} {status}" for status, count in sorted(children.items())))
     _section("timeline (UTC)", list(_timeline(job)))
-    _section("payload", _json_lines(job["payload"]) if job["payload"] != "{}" else [])
-    _section("result", _json_lines(job["result"]))
+    _section("payload", json_lines(job["payload"]) if job["payload"] != "{}" else [])
+    _section("result", json_lines(job["result"]))
     for error in errors:
         _section(*_failed_try(error))
     _section(_events_title(job, events), [event_line(event) for event in events])
@@ -53,11 +53,11 @@ def write_life(
 def _heading(job: Row) -> None:
     state = f"{job['status']} ({job['reason']})" if job["reason"] else job["status"]
     asked = ", asked to stop" if job["cancel_requested"] and job["status"] == "running" else ""
-    shown = click.style(state + asked, fg=STYLES.get(job["status"])) if _coloured() else state + asked
+    shown = click.style(state + asked, fg=STYLES.get(job["status"])) if coloured() else state + asked
     click.echo(f"job {job['id']}  {visible(job['type'])}  {shown}")
 
 
-def _coloured() -> bool:
+def coloured() -> bool:
     import os
 
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
@@ -101,7 +101,7 @@ def _timeline(job: Row) -> Iterator[str]:
         yield f"{'':<19}  by processor {visible(job['processor_id'])}, claim {job['claim_no']}"
 
 
-def _json_lines(text: str | None) -> list[str]:
+def json_lines(text: str | None) -> list[str]:
     if text is None or text == "null":
         return []
     try:
@@ -127,10 +127,14 @@ def _events_title(job: Row, events: list[Row]) -> str:
 
 def event_line(event: Row) -> str:
     """Write one event of a job in one line (or in the lines of its text)."""
+    return f"{event['created_at']:%H:%M:%S} {event['attempt']:>2} {event_text(event)}"
+
+
+def event_text(event: Row) -> str:
+    """Write what an event says: its level or kind, a percentage, its text."""
     what = event["level"] or event["kind"]
     percent = "" if event["percent"] is None else f"{event['percent']:.0f} % "
-    at = f"{event['created_at']:%H:%M:%S}"
-    return f"{at} {event['attempt']:>2} {what:<8} {percent}{visible_lines(event['text'] or '')}".rstrip()
+    return f"{what:<8} {percent}{visible_lines(event['text'] or '')}".rstrip()
 
 
 def _told(notification: Row) -> str:

@@ -30,6 +30,7 @@ COMMANDS = {
     "show": "jobs:show",
     "explain": "explain:explain",
     "logs": "logs:logs",
+    "replay": "replay:replay",
     "cancel": "control:cancel",
     "pause": "control:pause",
     "resume": "control:resume",

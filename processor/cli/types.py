@@ -224,12 +224,8 @@ def set_limits(session: Session, name: str, limit: str | None, rate: str | None)
 
 def _must_exist(settings: "Settings", database: "Database", name: str) -> None:
     """Refuse a name that nobody ever used: it is misspelled, and what was meant would go on running."""
-    from processor.cli.jobs import live_types
-    from processor.queue import lookup
+    from processor.cli.known import resembling, unknown
 
-    if name in settings.types or name in (live_types(database) or ()):
-        return
-    used = lookup.jobs_page(database, lookup.Filter(types=(name,)), limit=1)
-    if not used and name not in {row["name"] for row in lookup.types(database)}:
+    if unknown(settings, database, (name,)):
         message = f"There is no type {visible(name)}, and no job has it. Nothing was changed."
-        raise NotFound(message, "See `jobtable types`.")
+        raise NotFound(message, f"{resembling(settings, database, name)} See `jobtable types`.".lstrip())

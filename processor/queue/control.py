@@ -2,23 +2,24 @@
 
 Each verb takes a filter and works in batches, so that a million rows make many short transactions and no long one.
 The moves that are allowed are those of `lifecycle`; rows in another state are left alone, and the answer says how many
-were changed. The same can be done with plain SQL where the contract says so (`cancel_requested`, `job_types.paused`).
+were changed. A row that the database lets nobody change stops no other; `Refused` names it at the end. The same can be
+done with plain SQL where the contract says so (`cancel_requested`, `job_types.paused`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, case, delete, false, func, insert, null, select, update
+from sqlalchemy import ColumnElement, Connection, case, delete, false, func, insert, null, update
 
 from models import job_types, jobs, notifications, now
 from processor.db.database import Database
 from processor.judge import Policy
 from processor.lifecycle import FINAL, MOVES, Reason, Status
-from processor.queue import endings, parents
+from processor.queue import bulk, endings, parents
 from processor.queue.lookup import Filter
 from processor.queue.upkeep import BATCH, Notifies, cancel_waiting
-from processor.queue.where import is_one_of, waits_for_others
+from processor.queue.where import is_not_started, is_one_of, waits_for_others
 
 
 def cancel(database: Database, which: Filter, notifies: Notifies | None = None) -> tuple[int, int]:
@@ -30,17 +31,19 @@ def cancel(database: Database, which: Filter, notifies: Notifies | None = None) 
     notifies = notifies or (lambda type_, status: Policy().notifies(status))
     wanted = which.conditions(database)
 
-    def end_waiting(connection: Connection) -> int:
-        return cancel_waiting(connection, database.dialect, tuple(wanted), notifies, BATCH)
+    def end(connection: Connection, ids: list[int]) -> None:
+        cancel_waiting(connection, database.dialect, (jobs.c.id.in_(ids),), notifies, BATCH)
 
     not_final = is_one_of(set(Status) - FINAL)
-    asked = _change(database, [*wanted, not_final, ~jobs.c.cancel_requested], {"cancel_requested": True})
-    cancelled = _repeat(database, end_waiting)
+    asked = bulk.change(database, [*wanted, not_final, ~jobs.c.cancel_requested], {"cancel_requested": True})
+    ends_here = (jobs.c.cancel_requested, is_not_started(), waits_for_others())
+    cancelled = bulk.in_batches(database, [*wanted, *ends_here], end)
     while parents.stop_children(database, notifies):
         pass
     while endings.end(database, parents.stopped(database), notifies).accepted:
         pass
-    return cancelled, max(0, asked - cancelled)
+    bulk.Done(asked.changed, {**asked.refused, **cancelled.refused}).or_refused()
+    return cancelled.changed, max(0, asked.changed - cancelled.changed)
 
 
 def pause(database: Database, which: Filter) -> int:
@@ -79,13 +82,10 @@ def remove(database: Database, which: Filter) -> int:
     """Delete jobs that do not run, with their events, errors and notifications; give how many."""
     removable = [*which.conditions(database), is_one_of(set(Status) - {Status.RUNNING})]
 
-    def verb(connection: Connection) -> int:
-        ids = _lock(connection, removable)
-        if ids:
-            connection.execute(delete(jobs).where(jobs.c.id.in_(ids)))
-        return len(ids)
+    def verb(connection: Connection, ids: list[int]) -> None:
+        connection.execute(delete(jobs).where(jobs.c.id.in_(ids)))
 
-    return _repeat(database, verb)
+    return bulk.in_batches(database, removable, verb).or_refused()
 
 
 def pause_type(database: Database, name: str, *, until: datetime | None = None, seconds: float | None = None) -> None:
@@ -142,30 +142,4 @@ def mark_read(database: Database, ids: Sequence[int] = (), *, owner: str | None 
 def _move(database: Database, which: Filter, name: str, values: dict[str, Any], *only: ColumnElement[bool]) -> int:
     leaves, reaches = MOVES[name]
     wanted = [*which.conditions(database), is_one_of(leaves), *only]
-    return _change(database, wanted, {"status": reaches.value, **values})
-
-
-def _change(database: Database, wanted: list[Any], values: dict[str, Any]) -> int:
-    def verb(connection: Connection) -> int:
-        ids = _lock(connection, wanted)
-        if ids:
-            connection.execute(update(jobs).where(jobs.c.id.in_(ids)).values(values))
-        return len(ids)
-
-    return _repeat(database, verb)
-
-
-def _lock(connection: Connection, wanted: list[Any]) -> list[int]:
-    """Lock the next rows in the order of their ids: who locks in one order cannot deadlock."""
-    statement = select(jobs.c.id).where(*wanted).order_by(jobs.c.id).limit(BATCH).with_for_update()
-    return list(connection.execute(statement).scalars())
-
-
-def _repeat(database: Database, verb: Callable[[Connection], int]) -> int:
-    """Run a verb that changes at most a batch until it changes less; what it changed must not match again."""
-    total = 0
-    while True:
-        changed = database.write(verb)
-        total += changed
-        if changed < BATCH:
-            return total
+    return bulk.change(database, wanted, {"status": reaches.value, **values}).or_refused()

@@ -33,7 +33,7 @@ class Claiming:
         room = Slots(min(room.jobs, MOST_AT_ONCE), room.processes)
         with state.patience.step():
             for job in self._claim(room):
-                self._dispatch(job)
+                self.dispatch(job)
             state.newest_claim = state.claim_no
         state.happenings.emit(SlotsUsed(state.ledger.used, processor.max_concurrent))
 
@@ -92,7 +92,8 @@ class Claiming:
             if not misfit.failed:
                 state.pass_over(misfit.id)
 
-    def _dispatch(self, job: ClaimedJob) -> None:
+    def dispatch(self, job: ClaimedJob) -> None:
+        """Hand a job to the supervisor, or judge at once that it cannot be run."""
         state = self._state
         runnable = state.roster.types.get(job.type) or _unknown(job.type)
         run = state.ledger.open(job, runnable, state.life.id)

@@ -23,12 +23,13 @@ LEAVE_SECONDS = 10.0
 class Crew:
     """One supervisor and all that it runs. Messages may be sent from the heartbeat's thread too."""
 
-    def __init__(self, lock_fd: int) -> None:
+    def __init__(self, lock_fd: int | None) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
+            kept = (theirs.fileno(), *([] if lock_fd is None else [lock_fd]))
             self._process = subprocess.Popen(  # noqa: S603 - our own file, our own interpreter
-                [sys.executable, "-I", str(SUPERVISOR), str(theirs.fileno()), str(lock_fd)],
-                pass_fds=(theirs.fileno(), lock_fd),
+                [sys.executable, "-I", str(SUPERVISOR), *map(str, kept)],
+                pass_fds=kept,
                 stdin=subprocess.DEVNULL,
             )
         ours.setblocking(False)

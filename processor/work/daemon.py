@@ -8,7 +8,6 @@ A processor ends in order (it drains), or its incarnation does: fenced by others
 it runs, writes what may still be written under the old claims, and registers as somebody new.
 """
 
-import selectors
 import time
 from collections.abc import Callable
 
@@ -24,6 +23,7 @@ from processor.work.listener import Listener
 from processor.work.listening import Listening
 from processor.work.patience import Patience
 from processor.work.reading import Reading
+from processor.work.resting import rest
 from processor.work.roster import call_up
 from processor.work.sampler import Sampler
 from processor.work.settling import Settling
@@ -255,11 +255,5 @@ class Daemon:
         return pause
 
     def _sleep(self, seconds: float) -> None:
-        """Wait until a frame, a signal or the heartbeat wakes us, so many seconds at most."""
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._signals, selectors.EVENT_READ)
-            life = getattr(self._state, "life", None)
-            if life is not None and not life.crew.lost:
-                unsent = selectors.EVENT_WRITE if life.crew.has_unsent else 0
-                selector.register(life.crew, selectors.EVENT_READ | unsent)
-            selector.select(max(0.0, min(seconds, LONGEST_REST)))
+        life = getattr(self._state, "life", None)
+        rest(self._signals, life.crew if life is not None else None, min(seconds, LONGEST_REST))

@@ -26,17 +26,21 @@ from processor.work.crew import Crew
 from processor.work.heartbeat import Heartbeat, Holdings
 from processor.work.roster import Roster
 
+UNSEEN = "replay-"
+"""How the id of an incarnation begins that the database never hears of."""
+
 
 class Incarnation:
     """Begins with its lock and its supervisor; `register` makes the row and starts the heartbeat.
 
+    An `unseen` one is never registered: it has no lock, because there is no row whose death could have to be proved.
     Raises `StartRefused` where lock files cannot be written.
     """
 
-    def __init__(self, run_dir: Path | None) -> None:
-        self.id = str(uuid.uuid4())
-        self._lock = Lock(run_dir or default_run_dir(), self.id)
-        self.crew = Crew(self._lock.descriptor)
+    def __init__(self, run_dir: Path | None, *, unseen: bool = False) -> None:
+        self.id = f"{UNSEEN if unseen else ''}{uuid.uuid4()}"
+        self._lock = None if unseen else Lock(run_dir or default_run_dir(), self.id)
+        self.crew = self._new_crew()
         self._heartbeat: Heartbeat | None = None
 
     @property
@@ -96,7 +100,7 @@ class Incarnation:
             version=our_version(),
             types=json.dumps({name: roster.types[name].rules.facts() for name in sorted(roster.types)}),
             max_concurrent=settings.processor.max_concurrent,
-            lock_file=str(self._lock.path),
+            lock_file=str(self._lock.path) if self._lock is not None else None,
         )
 
     def describe(self, settings: Settings, roster: Roster, database: Database) -> None:
@@ -114,9 +118,12 @@ class Incarnation:
     def replace_crew(self) -> None:
         """Start a new supervisor under the same lock; the old one is gone."""
         self.crew.dismiss()
-        self.crew = Crew(self._lock.descriptor)
+        self.crew = self._new_crew()
         if self._heartbeat is not None:
             self.crew.renew(self._heartbeat.remaining)
+
+    def _new_crew(self) -> Crew:
+        return Crew(None if self._lock is None else self._lock.descriptor)
 
     def stop_beating(self) -> None:
         if self._heartbeat is not None:
@@ -125,7 +132,8 @@ class Incarnation:
     def end(self) -> None:
         """Let the supervisor go and then the lock: in this order, or others could prove death too early."""
         self.crew.dismiss()
-        self._lock.release()
+        if self._lock is not None:
+            self._lock.release()
 
 
 class Lock:

@@ -3,7 +3,7 @@ import pytest
 from processor.db.database import Database
 from processor.lifecycle import Status
 from processor.outcome import Kind
-from processor.queue import control
+from processor.queue import bulk, control
 from processor.queue.lookup import Filter
 from processor.queue.settle import settle
 from tests.queue.conftest import Queue, verdict_of
@@ -54,7 +54,7 @@ def test_deleting_a_job_deletes_what_was_told_of_it(queue: Queue) -> None:
 
 
 def test_more_than_a_batch_is_changed_in_several_transactions(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(control, "BATCH", 10)
+    monkeypatch.setattr(bulk, "BATCH", 10)
     queue.insert("type", *["'a'"] * 25)
     transactions = []
     write = Database.write
