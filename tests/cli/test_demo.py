@@ -80,6 +80,7 @@ def test_the_demo_does_real_work_and_every_job_ends_as_planned(start: Start, tmp
     assert {end[:4] for end in ends if end[0].startswith("pages.")} == {
         (f"pages.{name}", "completed", "done", 1) for name in ("index", "measure", "write")
     }
+    assert [end[1:] for end in ends if end[0] == "batch"] == [("completed", "done", 1, 1)]
     assert (folder / "pages" / "poem.txt").read_text().splitlines() == list(POEM)
     assert told == sum(end[4] for end in ends)
     assert json.loads(hooked)["from"] == "the demo's own server"

@@ -75,7 +75,9 @@ def _play(folder: Path) -> None:
     from processor.settings import load
     from processor.work.incarnation import open_database
 
-    first, second = plan.first_act(), plan.second_act()
+    first = plan.first_act()
+    second = plan.second_act(parent=len(first) + 1)
+    planned = [*first, *second, *plan.epilogue()]
     with open_database(load(folder / "jobtable.toml", environ={})) as database:
         upgrade(database)
         play.insert(folder, first)
@@ -88,11 +90,11 @@ def _play(folder: Path) -> None:
             if view.waiting and not why:
                 why.append(explain(database, view.waiting))
 
-        with play.processor(folder) as process, display.progress(len(first) + len(second)) as show:
+        with play.processor(folder) as process, display.progress(len(planned)) as show:
             play.watch(database, process, folder, look, LIMIT_SECONDS)
             play.insert(folder, second)
             play.watch(database, process, folder, look, LIMIT_SECONDS)
-        ended = report.read(database, [*first, *second], folder / "pages")
+        ended = report.read(database, planned, folder / "pages")
         _tell_end(folder, database, ended, time.monotonic() - started, why)
     if ended.deviations:
         raise Refused(f"Not everything ended as planned: {'; '.join(ended.deviations[:5])}.", f"Look into {folder}.")
@@ -106,7 +108,7 @@ def _tell_beginning(folder: Path, rows: int, insert: str) -> None:
         f"  put in     {rows} rows, by plain SQL and Python's own sqlite3; no client library, any language can:\n"
         f"             {insert}\n"
         "  the work   a page of documentation for each package of Python's standard library,\n"
-        "             an HTTP call, equal jobs, jobs that take turns, and three that are to go wrong\n\n"
+        "             an HTTP call, equal jobs, jobs that take turns, a batch, and three that are to go wrong\n\n"
         "Now `jobtable run` takes the rows, the highest priority first, each in a process that it can kill,\n"
         "and writes into the row how it ended. This bar only reads the table:"
     )
@@ -125,9 +127,9 @@ def _tell_end(folder: Path, database: "Database", ended: "Ended", seconds: float
     )
     click.echo("(UPDATE jobs SET cancel_requested = true). Six were commands that packed the pages, never two at once")
     click.echo(
-        "(max_concurrent = 1). Three had one key: one was worked on, two got its result. Three had one lane and ran"
+        "(max_concurrent = 1), and the children of a batch that waited for them; the index followed it (on_complete)."
     )
-    click.echo("in their order.\n")
+    click.echo("Three had one key: one was worked on, two got its result. Three had one lane and ran in their order.\n")
     for explanation in why:
         click.echo(f"While it waited, `jobtable explain {explanation.job}` said:\n")
         write_explanation(explanation)

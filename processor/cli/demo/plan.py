@@ -26,14 +26,18 @@ class Planned:
     attempts: int = 1
     key: str | None = None
     lane: str | None = None
+    parent_id: int | None = None
+    followed_by: str | None = None
 
     @property
-    def row(self) -> tuple[str, str, int, str, str | None, str | None, str | None]:
-        return self.type, self.payload, self.priority, OWNER, self.subject, self.key, self.lane
+    def row(self) -> tuple[str | int | None, ...]:
+        job = (self.type, self.payload, self.priority, OWNER, self.subject)
+        return (*job, self.key, self.lane, self.parent_id, self.followed_by)
 
 
 CANCELLED, OVERRUNS, FAILS_ONCE = "demo.cancelled", "demo.overrun", "demo.fail_once"
 EQUALS, LANE = "demo.same_work", "demo.in_turn"
+BATCH, INDEX = "batch", "pages.index"
 DUPLICATE = ("completed", "duplicate", "cached")
 
 
@@ -56,10 +60,18 @@ def _page(package: str, priority: int) -> Planned:
     return Planned("pages.write", json.dumps({"package": package}), priority, f"package:{package}")
 
 
-def second_act() -> list[Planned]:
-    """What needs all pages: commands that measure and pack them, and the index."""
-    measures = [Planned("pages.measure", json.dumps({"letters": some}), 6, f"letters:{some}") for some in LETTERS]
-    return [*measures, Planned("pages.index", priority=1)]
+def second_act(parent: int) -> list[Planned]:
+    """What needs all pages: a job with this id that waits for commands which measure and pack them."""
+    measures = [
+        Planned("pages.measure", json.dumps({"letters": some}), 6, f"letters:{some}", parent_id=parent)
+        for some in LETTERS
+    ]
+    return [Planned(BATCH, priority=6, followed_by=INDEX), *measures]
+
+
+def epilogue() -> list[Planned]:
+    """What the processor makes itself, when the batch has ended."""
+    return [Planned(INDEX, priority=6)]
 
 
 def packages() -> Iterator[tuple[str, int]]:

@@ -20,7 +20,8 @@ from processor.lifecycle import FINAL, Status
 from processor.queue import lookup
 
 INSERT = (
-    'INSERT INTO jobs (type, payload, priority, owner, subject, "key", concurrency_key) VALUES (?, ?, ?, ?, ?, ?, ?)'
+    'INSERT INTO jobs (type, payload, priority, owner, subject, "key", concurrency_key, parent_id, on_complete)'
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 CANCEL = f"UPDATE jobs SET cancel_requested = true WHERE type = '{CANCELLED}'"  # noqa: S608 - a word of ours
 LOG = "processor.log"
