@@ -253,6 +253,23 @@ class SlotsUsed:
     total: int
 
 
+@dataclass(frozen=True, slots=True)
+class RowsDeleted:
+    """Old rows were deleted: jobs of a final state (`completed` …), `notifications`, or `processors`."""
+
+    kind: str
+    count: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class DeletionRefused:
+    """Old rows stay because the database refuses to delete them. Said once an hour, with the refusal of one."""
+
+    kind: str
+    error: str
+
+
 Listener = Callable[[object], None]
 
 

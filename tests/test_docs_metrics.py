@@ -25,6 +25,7 @@ def exported() -> set[tuple[str, str, frozenset[str]]]:
         h.OutcomeUnstorable(1, "mail", "x"),
         h.RowRefused(1, "mail", "x", True),
         h.SettingsRefused("x"),
+        h.RowsDeleted("completed", 1, 0.1),
     ):
         metrics(happening)
     found = set()

@@ -160,6 +160,7 @@ def test_what_happens_to_a_processor_is_counted(metrics: Metrics) -> None:
         h.SettingsRefused("x"),
         h.HandlerUnusable("mail", "x"),
         h.ProcessorFenced("p1", 0),
+        h.RowsDeleted("completed", 200, 0.01),
     ):
         metrics(happening)
     assert value(metrics, "claim_seconds_count") == 1
@@ -174,6 +175,7 @@ def test_what_happens_to_a_processor_is_counted(metrics: Metrics) -> None:
     assert value(metrics, "settings_reloads_total", result="refused") == 1
     assert value(metrics, "unusable_handlers_total", type="mail") == 1
     assert value(metrics, "processor_fenced_total") == 1
+    assert value(metrics, "rows_deleted_total", kind="completed") == 200
     metrics(h.DatabaseReturned(3.0))
     assert value(metrics, "database_up") == 1
 

@@ -35,6 +35,7 @@ COMMANDS = {
     "resume": "control:resume",
     "retry": "control:retry",
     "delete": "control:delete",
+    "purge": "purge:purge",
     "notifications": "notifications:notifications",
     "processors": "processors:processors",
     "types": "types:types",
