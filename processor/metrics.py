@@ -290,6 +290,8 @@ class _Table(Collector):
             ["type"],
             {(t,): a for t, a in ages.items()},
         )
+        limits = {(type,): limit for type, limit in last.queue_limits.items() if type in types}
+        yield _family("queue_limit", "So many jobs may wait until `jobtable enqueue` refuses.", ["type"], limits)
         unhandled = {(): sum(last.unhandled.values())}
         yield _family("unhandled_jobs", "Due jobs of types this processor cannot run.", [], unhandled)
         yield _family("unhandled_types", "Such types.", [], {(): len(last.unhandled)})

@@ -84,7 +84,7 @@ class Daemon:
         retention = Retention(self._state.settings, self._happenings)
         listener = self._listener()
         self._be_born()
-        sampler.start(lambda: set(self._state.roster.types))
+        sampler.start(lambda: {type_: one.rules.queue_limit for type_, one in self._state.roster.types.items()})
         retention.start(lambda: keeps_of(self._state.settings, self._state.roster))
         try:
             while not self._is_done():

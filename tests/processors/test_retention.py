@@ -4,6 +4,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from processor.db import Database
+from tests.databases.machine import free_port
 from tests.processors.running import Site, eventually, scrape
 
 OLD = "2026-01-01 00:00:00"
@@ -28,7 +29,8 @@ def left(site: Site) -> list[int]:
 
 
 def test_processors_delete_what_is_old_and_leave_what_is_not_theirs(site: Site) -> None:
-    site.write(types=TYPES, listen="127.0.0.1:9899")
+    listen = f"127.0.0.1:{free_port()}"
+    site.write(types=TYPES, listen=listen)
     names = "id, name, host, pid, version, types, max_concurrent, lease_until, status"
     site.db.rows(
         f"INSERT INTO processors ({names})"
@@ -39,7 +41,7 @@ def test_processors_delete_what_is_old_and_leave_what_is_not_theirs(site: Site) 
     for name in ("p1", "p2"):
         site.start("--name", name, *(["--metrics-listen", ""] if name == "p2" else []))
     eventually(lambda: left(site) == stays, f"the {len(gone)} old ones are gone")
-    counted = eventually(lambda: {k: v for k, v in scrape("127.0.0.1:9899").items() if "rows_deleted_total{" in k})
+    counted = eventually(lambda: {k: v for k, v in scrape(listen).items() if "rows_deleted_total{" in k})
     assert set(counted) == {'jobtable_rows_deleted_total{kind="completed"}'}
     told = sum(line["count"] for one in site.processors for line in one.events("rows_deleted", kind="completed"))
     assert told == len(gone)
