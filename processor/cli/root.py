@@ -40,6 +40,7 @@ COMMANDS = {
     "processors": "processors:processors",
     "types": "types:types",
     "config": "config:config",
+    "doctor": "doctor:doctor",
 }
 """Where each command is, in the order of `--help`: from the first look to daily work."""
 

@@ -261,3 +261,14 @@ def _names(types: str) -> Sequence[str]:
         return list(json.loads(types))
     except (TypeError, ValueError):
         return []  # what no program here wrote
+
+
+def overdue(database: Database, keeps: Keeps, seconds: float, limit: int = 1000) -> dict[str, int]:
+    """Count, of the oldest rows of each kind, those that should have been deleted so many seconds ago."""
+    counted = {}
+    for walk in walks():
+        walk.size = limit
+        rows = _next(database, walk, keeps)
+        late = [row for row in rows if not row.needed and row.age > keeps.of(row.type, walk.kind) + seconds]
+        counted[walk.kind] = len(late)
+    return {kind: count for kind, count in counted.items() if count}
