@@ -133,7 +133,7 @@ def _server(connection: Connection) -> Iterator[Diagnosis]:
     rows = connection.execute(text(f"SHOW VARIABLES WHERE variable_name IN ({names})")).all()
     is_set = {name.lower(): value for name, value in rows}
     version = tuple(int(part) for part in re.findall(r"\d+", is_set["version"])[:2])
-    if version < ((10, 8) if "mariadb" in is_set["version"].lower() else (8, 0)):
+    if version < (8, 0) or (10, 0) <= version < (10, 8):  # from 10 on the number is not MySQL's
         said = f"The server is {is_set['version']}, which ignores DESC in an index: claims sort, and lock, everything."
         yield problem("server", said, "MariaDB 10.8 or MySQL 8.0, or newer.")
     if is_set["innodb_flush_log_at_trx_commit"] != "1":
