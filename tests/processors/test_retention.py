@@ -1,5 +1,7 @@
 """Old rows are deleted by processors while they work."""
 
+import signal
+
 import pytest
 from sqlalchemy import create_engine, text
 
@@ -83,3 +85,27 @@ def test_settings_that_keep_rows_are_obeyed_at_once(site: Site) -> None:
     site.start().await_event("processor_started")
     site.await_status("completed", site.insert("quick"))
     assert left(site)[:5] == old
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        "processor.queue.purge:_delete:before",
+        "processor.queue.purge:_delete:after",
+        "processor.queue.purge:bite:after",
+        "processor.queue.purge:_thin_out:after",
+    ],
+)
+def test_a_daemon_killed_while_it_deletes_leaves_whole_jobs_to_the_next(site: Site, point: str) -> None:
+    """One has more events than go with one bite, so they are deleted before it, in several transactions."""
+    jobs = ended(site, "quick", "completed", 5)
+    most = 5_000
+    numbers = ", ".join(f"({jobs[0]}, {number}, 1, 'log')" for number in range(1, most + 20))
+    site.db.rows(f"INSERT INTO job_events (job_id, number, attempt, kind) VALUES {numbers}")
+    site.db.rows(f"UPDATE jobs SET event_no = {most + 19} WHERE id = {jobs[0]}")
+    processor = site.start(program=["-m", "tests.processors.crashing", point])
+    assert processor.wait() == -signal.SIGKILL, f"it did not come to {point}: {processor.tail()}"
+    assert site.db.rows("SELECT count(*) FROM job_events WHERE job_id NOT IN (SELECT id FROM jobs)") == [(0,)]
+    site.start()
+    eventually(lambda: left(site) == [], "the next one deletes them")
+    assert site.db.rows("SELECT count(*) FROM job_events") == [(0,)]
