@@ -268,7 +268,10 @@ class RowsDeleted:
 
 @dataclass(frozen=True, slots=True)
 class DeletionRefused:
-    """Old rows stay because the database refuses to delete them. Said once an hour, with the refusal of one."""
+    """Old rows stay because the database refuses to delete them. Said once an hour, with the refusal of one.
+
+    `kind` is as in `RowsDeleted`, or `all` where this user may delete nothing.
+    """
 
     kind: str
     error: str

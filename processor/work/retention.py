@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from processor.db import Database
-from processor.errors import DatabaseError
+from processor.errors import DatabaseError, DatabaseUnreachable, ValuesRefused
 from processor.happenings import DeletionRefused, Happenings, RowsDeleted
 from processor.queue import purge
 from processor.queue.keeping import Keeps
@@ -20,9 +20,12 @@ from processor.settings import Settings
 from processor.work.incarnation import open_database
 
 SHARE = 20
-PAUSE = 60.0
+"""After a bite it rests so many times as long as the bite took."""
 LONGEST_BREATH = 1.0
+"""Seconds of the longest rest between two bites."""
+PAUSE = 60.0
 LONGEST_PAUSE = 3600.0
+"""Seconds from the end of a walk to the next, at least and at most."""
 SAID_AGAIN = 3600.0
 """Seconds between two lines about rows of one kind that the database lets nobody delete."""
 
@@ -53,8 +56,10 @@ class Retention:
             try:
                 with open_database(self._settings, connections=1) as database:
                     self._walk(database, keeps)
-            except DatabaseError:
-                pass  # the loop says that the database is away
+            except DatabaseUnreachable:
+                pass  # the loop says it
+            except DatabaseError as error:  # this user may not
+                self._complain("all", error.message)
             took = time.monotonic() - began
             rest = min(max(self._pause, took), LONGEST_PAUSE) * random.uniform(0.8, 1.2)  # noqa: S311
 
@@ -69,8 +74,14 @@ class Retention:
                 if bite.refusal is not None:
                     self._complain(walk.kind, bite.refusal)
                 self._ending.wait(min(SHARE * (time.monotonic() - began), LONGEST_BREATH))
+        self._forget_processors(database)
+
+    def _forget_processors(self, database: Database) -> None:
         began = time.monotonic()
-        self._tell("processors", purge.processors_that_ended(database), began)
+        try:
+            self._tell("processors", purge.processors_that_ended(database), began)
+        except ValuesRefused as refusal:
+            self._complain("processors", refusal.message)
 
     def _tell(self, kind: str, rows: int, began: float) -> None:
         if rows:
