@@ -31,10 +31,9 @@ SAID_AGAIN = 3600.0
 
 
 class Retention:
-    def __init__(self, settings: Settings, happenings: Happenings, pause: float = PAUSE) -> None:
+    def __init__(self, settings: Settings, happenings: Happenings) -> None:
         self._settings = settings
         self._happenings = happenings
-        self._pause = pause
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
         self._said: dict[str, float] = {}
@@ -61,14 +60,16 @@ class Retention:
             except DatabaseError as error:  # this user may not
                 self._complain("all", error.message)
             took = time.monotonic() - began
-            rest = min(max(self._pause, took), LONGEST_PAUSE) * random.uniform(0.8, 1.2)  # noqa: S311
+            rest = min(max(PAUSE, took), LONGEST_PAUSE) * random.uniform(0.8, 1.2)  # noqa: S311
 
     def _walk(self, database: Database, keeps: Callable[[], Keeps]) -> None:
         """Walk once through everything that is old enough."""
-        others = purge.run_elsewhere(database, keeps().types)
+        others, read_at = purge.run_elsewhere(database, keeps().types), time.monotonic()
         for walk in purge.walks():
             while not walk.over and not self._ending.is_set():
                 began = time.monotonic()
+                if began - read_at > PAUSE:  # a walk may take an hour, and a new processor bring new types
+                    others, read_at = purge.run_elsewhere(database, keeps().types), began
                 bite = purge.bite(database, walk, replace(keeps(), others=others))
                 self._tell(walk.kind, bite.deleted, began)
                 if bite.refusal is not None:
