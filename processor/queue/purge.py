@@ -49,7 +49,7 @@ BITE = 200
 SMALLEST = 20
 """Rows of a bite where deleting is slow; fewer only where something is refused."""
 SLOW = 0.05
-"""Seconds after which a bite counts as slow, and the next one is half as large."""
+"""Seconds of deleting, without the commit, after which the next bite is half as large."""
 MOST_EVENTS = 5_000
 """Events that go with one bite; of a job with more, they are deleted before it, so many at once."""
 PROCESSORS_KEPT = 30 * 86_400.0
@@ -87,17 +87,16 @@ def walks() -> list[Walk]:
 
 def bite(database: Database, walk: Walk, keeps: Keeps, *, dry: bool = False) -> Bite:
     """Take the next bite of a walk; `dry` counts what would be deleted. Raises `DatabaseUnreachable`."""
-    began = time.monotonic()
     read = _next(database, walk, keeps)
     rows = read if dry else _with_few_events(read)
     old = [row for row in rows if row.age >= keeps.of(row.type, walk.kind)]
     free = [row for row in old if not row.needed]
-    deleted, refusal = len(free), None
+    deleted, refusal, spent = len(free), None, 0.0
     if free and not dry:
         try:
             if free[0].events > MOST_EVENTS and _thin_out(database, walk, free[0], keeps):
                 return Bite()
-            deleted = database.write(lambda connection: _delete(connection, database, walk, free, keeps))
+            deleted, spent = database.write(lambda connection: _delete(connection, database, walk, free, keeps))
         except ValuesRefused as error:
             if len(free) > 1:
                 walk.size = max(1, len(rows) // 2)
@@ -107,8 +106,7 @@ def bite(database: Database, walk: Walk, keeps: Keeps, *, dry: bool = False) -> 
     walk.over = rows is read and (len(read) < walk.size or young)
     if rows:
         walk.after = (rows[-1].at, rows[-1].id)
-    slow = time.monotonic() - began > SLOW
-    walk.size = max(min(walk.size, SMALLEST), walk.size // 2) if slow else min(walk.size * 2, BITE)
+    walk.size = max(min(walk.size, SMALLEST), walk.size // 2) if spent > SLOW else min(walk.size * 2, BITE)
     return Bite(deleted, len(old) - len(free), refusal)
 
 
@@ -193,12 +191,16 @@ def _seconds_of(keeps: Keeps) -> Any:
     return case(special, value=jobs.c.type, else_=default) if special else default
 
 
-def _delete(connection: Connection, database: Database, walk: Walk, rows: Sequence[Any], keeps: Keeps) -> int:
+def _delete(
+    connection: Connection, database: Database, walk: Walk, rows: Sequence[Any], keeps: Keeps
+) -> tuple[int, float]:
+    """Delete those of the rows that are to go; give how many, and the seconds without the commit."""
+    began = time.monotonic()
     table = notifications if walk.kind == NOTIFICATIONS else jobs
     ids = _locked(connection, database, walk, rows, keeps)
     if ids:
         connection.execute(delete(table).where(table.c.id.in_(ids)))
-    return len(ids)
+    return len(ids), time.monotonic() - began
 
 
 def _locked(connection: Connection, database: Database, walk: Walk, rows: Sequence[Any], keeps: Keeps) -> list[int]:
