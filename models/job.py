@@ -202,7 +202,15 @@ _active(
     "cancel_requested AND status IN ('pending', 'scheduled', 'waiting', 'paused')",
     on_sqlite="cancel_requested = 1 AND status IN ('pending', 'scheduled', 'waiting', 'paused')",
 )
-_active("jobs_finished", (jobs.c.finished_at,), "status IN ('completed', 'failed', 'cancelled')")
+_active(
+    "jobs_finished",
+    (jobs.c.status, jobs.c.finished_at, jobs.c.id),
+    "status IN ('completed', 'failed', 'cancelled')",
+    everywhere=False,
+)
+Index("jobs_finished", jobs.c.status, jobs.c.finished_at, jobs.c.id).ddl_if(
+    dialect=WITHOUT_PARTIAL_INDEXES  # type: ignore[arg-type]
+)
 
 Index(
     "jobs_key",
@@ -294,7 +302,7 @@ class Notification(Base):
 
     __table_args__: Any = (
         ForeignKeyConstraint(["job_id"], ["jobs.id"], name="notifications_job", ondelete="CASCADE"),
-        Index("notifications_by_job", "job_id"),
+        Index("notifications_by_job", "job_id", "read_at"),
         Index("notifications_by_owner", "owner", "id"),
         {"comment": "one row for each final state, written in the same transaction"},
     )

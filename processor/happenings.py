@@ -5,7 +5,7 @@ The core says *that* something happened, in one line: `happenings.emit(Settled(.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,17 +251,41 @@ class HeartbeatMissed:
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """The cheap periodic count of active rows: `rows[(status, type)]`, and the age of the oldest due row per type."""
+    """The cheap periodic count of active rows: `rows[(status, type)]`, and the age of the oldest due row per type.
+
+    `queue_limits` are those of this processor's types that have one.
+    """
 
     rows: dict[tuple[str, str], int]
     oldest_due_seconds: dict[str, float]
     unhandled: dict[str, int]
+    queue_limits: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class SlotsUsed:
     used: int
     total: int
+
+
+@dataclass(frozen=True, slots=True)
+class RowsDeleted:
+    """Old rows were deleted: jobs of a final state (`completed` …), `notifications`, or `processors`."""
+
+    kind: str
+    count: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class DeletionRefused:
+    """Old rows stay because the database refuses to delete them. Said once an hour, with the refusal of one.
+
+    `kind` is as in `RowsDeleted`, or `all` where this user may delete nothing.
+    """
+
+    kind: str
+    error: str
 
 
 Listener = Callable[[object], None]

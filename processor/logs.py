@@ -57,6 +57,8 @@ LINES: dict[type, tuple[str, str]] = {
     h.HeartbeatMissed: ("warning", "heartbeat_missed"),
     h.Sampled: ("debug", "rows_sampled"),
     h.SlotsUsed: ("debug", "slots_counted"),
+    h.RowsDeleted: ("debug", "rows_deleted"),
+    h.DeletionRefused: ("error", "deletion_refused"),
 }
 """Level and event of each happening. A job that failed for good is a warning, whatever the table says."""
 

@@ -81,6 +81,8 @@ class Metrics:
             "claims_released", "Claims given back because their answer never arrived.", "cause"
         )
 
+        self.rows_deleted = self._counter("rows_deleted", "Old rows deleted here, by what they were.", "kind")
+
     def _make_processor_metrics(self) -> None:
         self.claim = self._histogram("claim_seconds", "One claim statement.", STATEMENT)
         self.settle = self._histogram("settle_seconds", "One settle batch.", STATEMENT)
@@ -141,6 +143,7 @@ class Metrics:
             h.HeartbeatMissed: lambda _: self.heartbeats_missed.inc(),
             h.Sampled: self._table.take,
             h.SlotsUsed: self._slots_used,
+            h.RowsDeleted: lambda it: self.rows_deleted.labels(it.kind).inc(it.count),
         }
 
     def _processor_started(self, it: h.ProcessorStarted) -> None:
@@ -291,6 +294,8 @@ class _Table(Collector):
             ["type"],
             {(t,): a for t, a in ages.items()},
         )
+        limits = {(type,): limit for type, limit in last.queue_limits.items() if type in types}
+        yield _family("queue_limit", "So many jobs may wait until `jobtable enqueue` refuses.", ["type"], limits)
         unhandled = {(): sum(last.unhandled.values())}
         yield _family("unhandled_jobs", "Due jobs of types this processor cannot run.", [], unhandled)
         yield _family("unhandled_types", "Such types.", [], {(): len(last.unhandled)})

@@ -20,6 +20,8 @@ from processor.errors import SettingsError
 MASK = "********"
 _PASSWORD = re.compile(r"(?<=://)([^/@\s:]*):[^/\s]*(?=@)")
 _SECRET_NAME = re.compile(r"secret|token|passw|pwd|key|credential|auth|dsn", re.IGNORECASE)
+_TABLES = ("retry", "retention")
+"""Tables of a type of which each key falls back to the same key of the global table."""
 _WORDS = {
     "tuple_type": "expected a list",
     "dict_type": "expected a table",
@@ -66,8 +68,9 @@ def _from_above(one: Effective, found: dict[str, Effective], inherited: frozense
     section, _, key = one.key.rpartition(".")
     if one.value is not None or not section.startswith("types."):
         return one
-    above = found.get(f"retry.{key}" if section.endswith(".retry") else f"processor.{key}")
-    if above is None or not (section.endswith(".retry") or key in inherited):
+    table = next((table for table in _TABLES if section.endswith(f".{table}")), None)
+    above = found.get(f"{table or 'processor'}.{key}")
+    if above is None or not (table or key in inherited):
         return one
     return Effective(one.key, above.value, f"{above.key} ({above.origin})")
 

@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
@@ -16,6 +16,7 @@ _SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0
 _BINARY = {unit: 1024.0**power for power, unit in enumerate(("kib", "mib", "gib", "tib"), 1)}
 _DECIMAL = {unit: 1000.0**power for power, unit in enumerate(("kb", "mb", "gb", "tb"), 1)}
 _BYTES = {"": 1.0, "b": 1.0, **_BINARY, **_DECIMAL}
+NEVER = "never"
 _QUANTITY = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
 
 
@@ -31,6 +32,15 @@ def quantity(units: Mapping[str, float], accepted: str) -> Callable[[Any], Any]:
         raise ValueError(f"expected {accepted}")
 
     return read
+
+
+def _kept(value: Any) -> Any:
+    """Read for how long rows are kept: a duration of at most ten years, or `never` for rows that are never deleted."""
+    accepted = f'a duration of at most ten years such as "7d", or "{NEVER}"'
+    seconds = value if value == NEVER else quantity(_SECONDS, accepted)(value)
+    if seconds != NEVER and not 0 <= seconds <= 3653 * 86400:
+        raise ValueError(f"expected {accepted}")
+    return seconds
 
 
 def matching(pattern: str, accepted: str) -> Callable[[str], str]:
@@ -90,6 +100,7 @@ Seconds = Annotated[
     Field(ge=0, le=366 * 86400, allow_inf_nan=False),
     BeforeValidator(quantity(_SECONDS, 'seconds (30) or a text such as "500ms", "90s", "10m" or "2h"')),
 ]
+Kept = Annotated[float | Literal["never"], BeforeValidator(_kept)]
 Positive = Annotated[Seconds, Field(gt=0)]
 Size = Annotated[
     int,

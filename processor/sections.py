@@ -28,6 +28,7 @@ from processor.quantities import (
     Count,
     File,
     Files,
+    Kept,
     Names,
     Portion,
     Positive,
@@ -151,6 +152,22 @@ class TypeRetry(Section):
     jitter: Share | None = None
 
 
+class Retention(Section):
+    """How long rows are kept: jobs from their end on, notifications from their making on; `never`: not deleted."""
+
+    completed: Kept = 7 * 86400.0
+    failed: Kept = 30 * 86400.0
+    cancelled: Kept = 30 * 86400.0
+    notifications: Kept = 30 * 86400.0
+
+
+class TypeRetention(Section):
+    completed: Kept | None = None
+    failed: Kept | None = None
+    cancelled: Kept | None = None
+    notifications: Kept | None = None
+
+
 class Metrics(Section):
     listen: str = "127.0.0.1:9750"
 
@@ -200,6 +217,7 @@ class Type(Section):
     max_attempts: Attempts | None = None
     retry_on: Names | None = None
     retry: TypeRetry = TypeRetry()
+    retention: TypeRetention = TypeRetention()
     notify: Literal["both", "completed", "failed", "none"] = "both"
     jobs_per_worker: Count = 1
     max_concurrent: Count | None = None

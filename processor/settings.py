@@ -17,7 +17,7 @@ from pydantic import Field, PrivateAttr, ValidationError
 from processor import layers, provenance
 from processor.provenance import Effective
 from processor.quantities import beside, listed
-from processor.sections import Database, Log, Metrics, Processor, Retry, Section, Type, TypeName
+from processor.sections import Database, Log, Metrics, Processor, Retention, Retry, Section, Type, TypeName
 
 __all__ = [
     "Database",
@@ -26,6 +26,7 @@ __all__ = [
     "Log",
     "Metrics",
     "Processor",
+    "Retention",
     "Retry",
     "Settings",
     "Type",
@@ -51,12 +52,13 @@ INHERITED = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What holds for the jobs of one type: its own keys, else those of [processor] and [retry]."""
+    """What holds for the jobs of one type: its own keys, else those of [processor], [retry], [retention]."""
 
     timeout: float
     grace: float
     max_attempts: int
     retry: Retry
+    retention: Retention
     retry_on: tuple[str, ...] | None
     notify: str
     jobs_per_worker: int
@@ -74,6 +76,7 @@ class Settings(Section):
     database: Database = Field(default_factory=Database)
     processor: Processor = Field(default_factory=Processor)
     retry: Retry = Retry()
+    retention: Retention = Retention()
     metrics: Metrics = Metrics()
     log: Log = Log()
     types: dict[TypeName, Type] = Field(default={})
@@ -92,6 +95,7 @@ class Settings(Section):
         return Limits(
             **{key: getattr(self.processor, key) if value is None else value for key, value in own.items()},
             retry=self.retry.model_copy(update=type.retry.model_dump(exclude_none=True)),
+            retention=self.retention.model_copy(update=type.retention.model_dump(exclude_none=True)),
             retry_on=type.retry_on,
             notify=type.notify,
             jobs_per_worker=type.jobs_per_worker,

@@ -25,6 +25,8 @@ def exported() -> set[tuple[str, str, frozenset[str]]]:
         h.OutcomeUnstorable(1, "mail", "x"),
         h.RowRefused(1, "mail", "x", True),
         h.SettingsRefused("x"),
+        h.RowsDeleted("completed", 1, 0.1),
+        h.Sampled({}, {}, {}, {"mail": 9}),
     ):
         metrics(happening)
     found = set()

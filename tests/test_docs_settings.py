@@ -46,8 +46,8 @@ def test_the_documented_default_is_the_default(tmp_path: Path, section: str, key
         assert dict(layers.named_fields(SECTIONS[section]))[key].default_factory is not None
     elif default == "as [processor]":
         assert key in s.INHERITED
-    elif default == "as [retry]":
-        assert key == "retry"
+    elif default in ("as [retry]", "as [retention]"):
+        assert default == f"as [{key}]"
     else:
         assert default == "none"
         assert dict(layers.named_fields(SECTIONS[section]))[key].default is None

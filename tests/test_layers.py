@@ -40,6 +40,7 @@ ASKS_FOR_THE_DATABASE = {
 }
 
 READS_THE_WALL_CLOCK = {
+    "processor/cli/doctor.py": "it says how far this host's clock is from the database's, which decides",
     "processor/work/http.py": "a signed request carries its date, and Retry-After may be one",
 }
 

@@ -45,7 +45,12 @@ def every_happening() -> list[type]:
 def made(kind: type) -> object:
     """A happening with some value of the right sort in every field."""
     samples = {"int": 1, "float": 0.5, "str": "x", "tuple[str, ...]": ("x",), "str | None": "x", "bool": True}
-    tables = {"rows": {("pending", "mail"): 1}, "oldest_due_seconds": {"mail": 1.0}, "unhandled": {"no": 2}}
+    tables = {
+        "rows": {("pending", "mail"): 1},
+        "oldest_due_seconds": {"mail": 1.0},
+        "unhandled": {"no": 2},
+        "queue_limits": {"mail": 9},
+    }
     values = []
     for field in dataclasses.fields(kind):
         declared = field.type.__name__ if type(field.type) is type else str(field.type)

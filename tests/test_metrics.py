@@ -130,6 +130,13 @@ def test_a_sample_replaces_the_one_before(metrics: Metrics) -> None:
     assert value(metrics, "unhandled_jobs") == 0
 
 
+def test_the_limit_of_a_queue_is_shown_for_types_that_have_one(metrics: Metrics) -> None:
+    metrics(h.Sampled({}, {}, {}, {"mail": 9, "gone": 3}))
+    assert value(metrics, "queue_limit", type="mail") == 9
+    assert value(metrics, "queue_limit", type="report") is None
+    assert value(metrics, "queue_limit", type="gone") is None
+
+
 def test_the_oldest_of_the_other_types_is_the_oldest_of_them_all(metrics: Metrics) -> None:
     metrics(h.Sampled({("pending", "x"): 2, ("pending", "y"): 3}, {"x": 90.0, "y": 5.0}, {}))
     assert value(metrics, "oldest_due_seconds", type="other") == 90
@@ -160,6 +167,7 @@ def test_what_happens_to_a_processor_is_counted(metrics: Metrics) -> None:
         h.SettingsRefused("x"),
         h.HandlerUnusable("mail", "x"),
         h.ProcessorFenced("p1", 0),
+        h.RowsDeleted("completed", 200, 0.01),
     ):
         metrics(happening)
     assert value(metrics, "claim_seconds_count") == 1
@@ -174,6 +182,7 @@ def test_what_happens_to_a_processor_is_counted(metrics: Metrics) -> None:
     assert value(metrics, "settings_reloads_total", result="refused") == 1
     assert value(metrics, "unusable_handlers_total", type="mail") == 1
     assert value(metrics, "processor_fenced_total") == 1
+    assert value(metrics, "rows_deleted_total", kind="completed") == 200
     metrics(h.DatabaseReturned(3.0))
     assert value(metrics, "database_up") == 1
 

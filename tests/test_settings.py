@@ -454,3 +454,22 @@ def test_explain_never_shows_a_secret(file: Path) -> None:
     assert "seen" in shown
     assert "hunter2" not in shown
     assert "hunter2" not in repr(settings)
+
+
+# --- retention ------------------------------------------------------------------------------------------------------
+
+
+def test_how_long_rows_are_kept_is_a_duration_or_never_also_by_type(file: Path) -> None:
+    toml = '[retention]\ncompleted = "2d"\nfailed = "never"\n[types.a]\npython = "m:f"\nretention = {failed = "1h"}\n'
+    settings = load(file, toml, JOBTABLE_TYPES__A__RETENTION__CANCELLED="never", JOBTABLE_RETENTION__NOTIFICATIONS="0")
+    kept = settings.limits(settings.types["a"]).retention
+    assert (kept.completed, kept.failed, kept.cancelled, kept.notifications) == (2 * 86400, 3600, "never", 0)
+    assert settings.retention.failed == "never"
+    assert origin(settings, "types.a.retention.completed")[1].startswith("retention.completed (")
+
+
+@pytest.mark.parametrize("value", ['"soon"', '"-1d"', '"4000d"', "-1", "true", "inf", '"Never"'])
+def test_a_retention_that_cannot_be_meant_is_refused(file: Path, value: str) -> None:
+    assert 'expected a duration of at most ten years such as "7d", or "never"' in refusal(
+        file, f"[retention]\ncompleted = {value}\n"
+    )

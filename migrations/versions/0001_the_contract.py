@@ -327,7 +327,10 @@ def upgrade() -> None:
     partial_index(
         "jobs_due", "jobs", ["type", sa.text("priority DESC"), "created_at", "id"], where="status = 'pending'"
     )
-    partial_index("jobs_finished", "jobs", ["finished_at"], where="status IN ('completed', 'failed', 'cancelled')")
+    by_age = ["status", "finished_at", "id"]
+    partial_index(
+        "jobs_finished", "jobs", by_age, where="status IN ('completed', 'failed', 'cancelled')", elsewhere=by_age
+    )
     same_work = ["type", "key", "status", "finished_at"]
     partial_index("jobs_key", "jobs", same_work, where="key IS NOT NULL", elsewhere=same_work)
     partial_index(
@@ -365,7 +368,7 @@ def upgrade() -> None:
     op.create_index("processors_by_status", "processors", ["status"])
     op.create_index("schedules_next", "schedules", ["next_at"])
     op.create_index("job_errors_by_job", "job_errors", ["job_id", "id"])
-    op.create_index("notifications_by_job", "notifications", ["job_id"])
+    op.create_index("notifications_by_job", "notifications", ["job_id", "read_at"])
     op.create_index("notifications_by_owner", "notifications", ["owner", "id"])
     partial_index("notifications_unread", "notifications", ["id"], where="read_at IS NULL", elsewhere=["read_at", "id"])
 

@@ -36,10 +36,12 @@ COMMANDS = {
     "resume": "control:resume",
     "retry": "control:retry",
     "delete": "control:delete",
+    "purge": "purge:purge",
     "notifications": "notifications:notifications",
     "processors": "processors:processors",
     "types": "types:types",
     "config": "config:config",
+    "doctor": "doctor:doctor",
 }
 """Where each command is, in the order of `--help`: from the first look to daily work."""
 

@@ -1,8 +1,9 @@
 """The loop of a processor: listen, settle, upkeep, claim, rest.
 
-One thread decides and talks to the database; it waits in one place. Beside it a heartbeat thread keeps the lease and a
-sampler counts for the metrics, each with its own connection. Whatever needs the database goes through `Patience`: when
-it is away, outcomes are kept, nothing is claimed, and limits and kills go on in the supervisor, which needs neither.
+One thread decides and talks to the database; it waits in one place. Beside it a heartbeat thread keeps the lease, a
+sampler counts for the metrics and retention deletes old rows, each with its own connection. Whatever needs the database
+goes through `Patience`: when it is away, outcomes are kept, nothing is claimed, and limits and kills go on in the
+supervisor, which needs neither.
 
 A processor ends in order (it drains), or its incarnation does: fenced by others or past its own deadline it kills what
 it runs, writes what may still be written under the old claims, and registers as somebody new.
@@ -24,7 +25,8 @@ from processor.work.listening import Listening
 from processor.work.patience import Patience
 from processor.work.reading import Reading
 from processor.work.resting import rest
-from processor.work.roster import call_up
+from processor.work.retention import Retention
+from processor.work.roster import call_up, keeps_of
 from processor.work.sampler import Sampler
 from processor.work.settling import Settling
 from processor.work.signals import Signals
@@ -79,15 +81,18 @@ class Daemon:
         if not self._wait_for_database():
             return
         sampler = Sampler(self._state.settings, self._happenings)
+        retention = Retention(self._state.settings, self._happenings)
         listener = self._listener()
         self._be_born()
-        sampler.start(lambda: set(self._state.roster.types))
+        sampler.start(lambda: {type_: one.rules.queue_limit for type_, one in self._state.roster.types.items()})
+        retention.start(lambda: keeps_of(self._state.settings, self._state.roster))
         try:
             while not self._is_done():
                 self.turn()
         finally:
             listener.stop()
             sampler.stop()
+            retention.stop()
             self._leave()
 
     def _listener(self) -> Listener:

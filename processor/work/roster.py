@@ -11,16 +11,18 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from processor.errors import SettingsError
 from processor.happenings import HandlerUnusable, Happenings
 from processor.judge import Backoff, Policy
+from processor.quantities import NEVER
 from processor.queue.claim import Wanted
+from processor.queue.keeping import DEFAULT, FOREVER, Keep, Keeps
 from processor.queue.rules import NO_RULES, Rules
-from processor.sections import Type
+from processor.sections import Retention, Type
 from processor.settings import Limits, Settings
 
 WORKER = Path(__file__).with_name("worker.py")
@@ -47,6 +49,7 @@ class Runnable:
     policy: Policy
     timeout: float
     rules: Rules = NO_RULES
+    keep: Keep = DEFAULT
 
     @property
     def process(self) -> bool:
@@ -106,7 +109,7 @@ def _decorated(name: str, answer: dict[str, Any]) -> Type:
 def _complete(settings: Settings, name: str, entry: Type, answer: dict[str, Any]) -> Runnable:
     limits = settings.limits(entry)
     spec = _spec(settings, name, entry, limits, answer)
-    return Runnable(name, spec, _policy(limits), limits.timeout, rules_of(entry))
+    return Runnable(name, spec, _policy(limits), limits.timeout, rules_of(entry), keep_of(entry, limits))
 
 
 def rules_of(entry: Type) -> Rules:
@@ -121,6 +124,27 @@ def rules_of(entry: Type) -> Rules:
         entry.across_owners,
         entry.queue_limit,
     )
+
+
+def keep_of(entry: Type, limits: Limits) -> Keep:
+    """Give how long rows of a type are kept; a result stays for as long as it is lent."""
+    keep = _keep(limits.retention)
+    return replace(keep, completed=max(keep.completed, entry.reuse_result_for))
+
+
+def _keep(retention: Retention) -> Keep:
+    return Keep(**{kind: FOREVER if kept == NEVER else float(kept) for kind, kept in retention})
+
+
+def keeps_of(settings: Settings, roster: Roster) -> Keeps:
+    """Give how long rows are kept, by type."""
+    return Keeps(_keep(settings.retention), {name: runnable.keep for name, runnable in roster.types.items()})
+
+
+def configured_keeps(settings: Settings) -> Keeps:
+    """Give the same by the configuration alone, without asking any handler."""
+    types = {name: keep_of(entry, settings.limits(entry)) for name, entry in settings.types.items()}
+    return Keeps(_keep(settings.retention), types)
 
 
 def _policy(limits: Limits) -> Policy:

@@ -5,7 +5,7 @@ It takes at most a twentieth of one connection: after a count that took a second
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from processor.db import Database
 from processor.errors import DatabaseError
@@ -26,8 +26,8 @@ class Sampler:
         self._thread: threading.Thread | None = None
         self._said: set[str] = set()
 
-    def start(self, types: Callable[[], set[str]]) -> None:
-        """Begin counting; `types` gives what the processor can run."""
+    def start(self, types: Callable[[], Mapping[str, int | None]]) -> None:
+        """Begin counting; `types` gives what the processor can run, with how many of each may wait."""
         self._thread = threading.Thread(target=self._run, args=(types,), name="sampler", daemon=True)
         self._thread.start()
 
@@ -36,7 +36,7 @@ class Sampler:
         if self._thread is not None:
             self._thread.join(self._interval)
 
-    def _run(self, types: Callable[[], set[str]]) -> None:
+    def _run(self, types: Callable[[], Mapping[str, int | None]]) -> None:
         with open_database(self._settings, connections=1) as database:
             pause = 0.0
             while not self._ending.wait(pause):
@@ -47,11 +47,12 @@ class Sampler:
                     pass  # the loop says that the database is away
                 pause = max(self._interval, SHARE * (time.monotonic() - before))
 
-    def _sample(self, database: Database, types: set[str]) -> None:
+    def _sample(self, database: Database, types: Mapping[str, int | None]) -> None:
         rows = lookup.active(database)
         waiting = {type_: count for (status, type_), count in rows.items() if status == "pending"}
         unhandled = {type_: count for type_, count in waiting.items() if type_ not in types}
-        self._happenings.emit(Sampled(rows, lookup.oldest_due(database), unhandled))
+        limits = {type_: limit for type_, limit in types.items() if limit is not None}
+        self._happenings.emit(Sampled(rows, lookup.oldest_due(database), unhandled, limits))
         for type_, count in unhandled.items():
             if type_ not in self._said:
                 self._said.add(type_)

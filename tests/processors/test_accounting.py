@@ -51,6 +51,16 @@ def test_a_scrape_shows_what_waits_what_runs_and_what_it_took(site: Site) -> Non
     assert 0 <= seen["jobtable_heartbeat_age_seconds"] < 4, "younger than the lease"
 
 
+def test_a_scrape_shows_the_limit_of_a_queue_beside_what_waits(site: Site) -> None:
+    listen = f"127.0.0.1:{free_port()}"
+    site.write(types='[types.quick]\npython = "deeds:quick"\nqueue_limit = 2', listen=listen)
+    for _ in range(3):
+        site.insert("quick", {"status": "paused"})
+    site.start().await_event("rows_sampled")
+    limit = eventually(lambda: scrape(listen).get('jobtable_queue_limit{type="quick"}'), "the sample is shown")
+    assert (limit, scrape(listen)['jobtable_jobs{status="paused",type="quick"}']) == (2, 3)
+
+
 def _steady(seen: dict[str, float]) -> dict[str, float]:
     """Give the series when the table's sample and the processor's own numbers have come to rest."""
     running = [

@@ -22,7 +22,8 @@ from hypothesis.stateful import (
 )
 
 from processor.outcome import Kind
-from processor.queue import control, endings, leases, parents, upkeep, waiting
+from processor.queue import control, endings, leases, parents, purge, upkeep, waiting
+from processor.queue.keeping import FOREVER, Keep, Keeps
 from processor.queue.lookup import Filter
 from processor.queue.rules import Rules
 from processor.queue.settle import settle
@@ -189,6 +190,20 @@ class Machine(RuleBasedStateMachine):
             self.queue.rows(f"DELETE FROM jobs WHERE id = {job}")
         elif job is not None:
             self.queue.rows(f"UPDATE jobs SET status = 'failed', reason = 'by hand' WHERE id = {job}")
+
+    @rule(type_=st.sampled_from(list(TYPES)))
+    def forget(self, type_: str) -> None:
+        """Delete all of a type that has ended and was read of; what others wait for stays."""
+        control.mark_read(self.queue.database)
+        needed = (
+            "SELECT DISTINCT duplicate_of FROM jobs WHERE status = 'waiting' AND duplicate_of IN (SELECT id FROM jobs)"
+        )
+        before = set(self.queue.rows(needed))
+        keeps = Keeps(Keep(*[FOREVER] * 4), {type_: Keep(0.0, 0.0, 0.0, FOREVER)})
+        for walk in purge.walks():
+            while not walk.over:
+                purge.bite(self.queue.database, walk, keeps)
+        assert before <= set(self.queue.rows("SELECT id FROM jobs"))
 
     @rule(seconds=st.sampled_from([600, 1900, 3700]))
     def let_time_pass(self, seconds: int) -> None:

@@ -9,8 +9,9 @@ import pytest
 from sqlalchemy import event
 
 from processor.outcome import Kind
-from processor.queue import endings, leases, parents, upkeep, waiting
+from processor.queue import endings, leases, parents, purge, upkeep, waiting
 from processor.queue.events import Event, Told, store
+from processor.queue.keeping import Keep, Keeps
 from processor.queue.rules import Rules
 from processor.queue.settle import settle
 from tests.queue.conftest import Queue, verdict_of
@@ -27,6 +28,14 @@ BAD = {
     "mariadb": r"'jobs', 'ALL'",
     "sqlite": r"SCAN jobs(?! USING (COVERING )?INDEX)|SCAN (runs|first|original)\b",
 }
+
+SCANS = {
+    "postgresql": r"Seq Scan on (jobs|notifications|job_events)|Hash",
+    "mariadb": r"'(jobs|other|notifications|job_events)', 'ALL'",
+    "sqlite": r"SCAN (jobs|other)(?! USING (COVERING )?INDEX)",
+}
+"""The same of the statements of retention, which ask for other rows of the same table, and for the first notifications
+by their ids: to SQLite that is the table itself."""
 
 
 @pytest.fixture
@@ -101,6 +110,30 @@ def test_the_hot_statements_use_indexes_whatever_lies_in_the_table(full: Queue) 
                 "filesort" in plan and re.search(r"LIMIT [^)]*$", statement) and "job_types" not in statement
             )
             assert not sorts_for_a_few, f"it reads, and locks, all to give some: {statement}\n\n{plan}"
+
+
+def test_retention_uses_indexes_whatever_lies_in_the_table(full: Queue) -> None:
+    """Also past rows that stay, and with notifications of a type that are kept for longer than those of others."""
+    full.rows("UPDATE jobs SET finished_at = '2026-01-01 00:00:00' WHERE status = 'completed'")
+    full.rows("UPDATE jobs SET type = 'kept', parent_id = 1 WHERE status = 'completed' AND id % 2 = 0")
+    full.rows(
+        "INSERT INTO notifications (job_id, type, status, created_at, read_at)"
+        " SELECT id, 'a', 'completed', created_at, created_at FROM jobs WHERE status = 'completed'"
+    )
+    full.rows(ANALYZE[full.kind])
+    keeps = Keeps(types={"kept": Keep(completed=1e9, notifications=1e9)})
+    with heard(full) as sent:
+        deleted = 0
+        for walk in purge.walks():
+            for _ in range(3):
+                deleted += purge.bite(full.database, walk, keeps).deleted
+        purge.processors_that_ended(full.database)
+    assert deleted > 0
+    for statement, parameters in sent:
+        if re.match(r"\s*(SELECT|DELETE)", statement) and ("jobs" in statement or "notifications" in statement):
+            plan = _plan(full, statement, parameters)
+            assert not re.search(SCANS[full.kind], plan), f"{statement}\n\n{plan}"
+            assert "filesort" not in plan or "IN (" in statement, f"{statement}\n\n{plan}"
 
 
 def _plan(queue: Queue, statement: str, parameters: Any) -> str:

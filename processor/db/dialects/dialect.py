@@ -1,12 +1,13 @@
 """What every database answers, and how rows travel to it."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from sqlalchemy import (
     URL,
     ColumnElement,
+    Connection,
     Engine,
     Float,
     Subquery,
@@ -19,6 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError
 
 from models.types import Identity, Instant, LongText, Name
+from processor.diagnosis import Diagnosis
 
 INTEGER, NUMBER, TEXT, NAME, BOOLEAN = "integer", "number", "text", "name", "boolean"
 """The shapes that a column of a `table` can have; a `name` is compared with names in the tables, by their index."""
@@ -132,6 +134,10 @@ class Dialect:
         """Give the rows of a `document` as a table: one parameter of that name, however many rows."""
         typed: list[Any] = [column(key, _SQL_TYPE[shape]) for key, shape in columns.items()]
         return text(self.table_sql(columns, name)).columns(*typed).subquery(name)
+
+    def checks(self) -> Sequence[tuple[str, Callable[[Connection], Iterator[Diagnosis]]]]:
+        """Give what should be looked at on this database alone, each by a name and a verb that reads."""
+        return ()
 
     def code(self, error: DBAPIError) -> str:
         """Give the database's own code of an error, or an empty string."""

@@ -1,10 +1,12 @@
 """MariaDB from 10.8 and MySQL from 8: no partial indexes, no UPDATE … RETURNING, one transaction for each DDL."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from sqlalchemy import (
     ColumnElement,
+    Connection,
     Float,
     func,
     literal_column,
@@ -26,6 +28,7 @@ from processor.db.dialects.dialect import (
     TEXT,
     Dialect,
 )
+from processor.diagnosis import Diagnosis, ok, problem, warning
 from processor.errors import Refused
 
 MIGRATION_TURN = 20
@@ -102,6 +105,55 @@ class MariaDB(Dialect):
         shape = ", ".join(f"`{key}` {self._types[kind]} PATH '$.{key}'" for key, kind in columns.items())
         return f"SELECT * FROM JSON_TABLE(:{name}, '$[*]' COLUMNS ({shape})) AS document"  # noqa: S608
 
+    def checks(self) -> Sequence[tuple[str, Callable[[Connection], Iterator[Diagnosis]]]]:
+        return (("server", _server), ("transactions", _transactions))
+
     def code(self, error: DBAPIError) -> str:
-        arguments = getattr(error.orig, "args", ())
-        return str(arguments[0]) if arguments else ""
+        return _code(error)
+
+
+def _code(error: DBAPIError) -> str:
+    arguments = getattr(error.orig, "args", ())
+    return str(arguments[0]) if arguments else ""
+
+
+LONG_OPEN = 300
+"""Seconds after which an open transaction counts as long: what it may still see is not cleared away."""
+
+_MAY_NOT = "1227"
+_OPEN = """
+SELECT trx_mysql_thread_id AS thread, timestampdiff(SECOND, trx_started, now()) AS seconds
+FROM information_schema.innodb_trx WHERE trx_mysql_thread_id <> connection_id() ORDER BY trx_started
+"""
+
+
+def _server(connection: Connection) -> Iterator[Diagnosis]:
+    """Look at what the server is set to."""
+    names = "'version', 'innodb_flush_log_at_trx_commit', 'log_bin', 'binlog_format'"
+    rows = connection.execute(text(f"SHOW VARIABLES WHERE variable_name IN ({names})")).all()
+    is_set = {name.lower(): value for name, value in rows}
+    version = tuple(int(part) for part in re.findall(r"\d+", is_set["version"])[:2])
+    if version < (8, 0) or (10, 0) <= version < (10, 8):  # from 10 on the number is not MySQL's
+        said = f"The server is {is_set['version']}, which ignores DESC in an index: claims sort, and lock, everything."
+        yield problem("server", said, "MariaDB 10.8 or MySQL 8.0, or newer.")
+    if is_set["innodb_flush_log_at_trx_commit"] != "1":
+        said = "innodb_flush_log_at_trx_commit is not 1: after a crash commits may be missing, and jobs may run twice."
+        yield warning("server", said, "Set it to 1.")
+    if is_set.get("log_bin") == "ON" and is_set.get("binlog_format") == "STATEMENT":
+        said = "The binary log is statement-based, and the server refuses our statements with READ COMMITTED."
+        yield problem("server", said, "Set binlog_format to ROW or MIXED.")
+
+
+def _transactions(connection: Connection) -> Iterator[Diagnosis]:
+    """Look for transactions that stay open, where this user may see those of others."""
+    try:
+        found = connection.execute(text(_OPEN)).all()
+    except DBAPIError as error:
+        if _code(error) != _MAY_NOT:
+            raise
+        yield ok("transactions", "Only a user with the right PROCESS sees which stay open.")
+        return
+    for row in found:
+        if row.seconds > LONG_OPEN:
+            said = f"The session {row.thread} has been in a transaction for {row.seconds} s. What it holds cannot be"
+            yield warning("transactions", f"{said} claimed, and old rows are not cleared away.", f"KILL {row.thread}")

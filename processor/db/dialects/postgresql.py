@@ -1,12 +1,13 @@
 """PostgreSQL: claims in one statement, tells waiting connections, knows arrays."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from sqlalchemy import (
     ARRAY,
     BigInteger,
     ColumnElement,
+    Connection,
     DateTime,
     Engine,
     Float,
@@ -33,6 +34,7 @@ from processor.db.dialects.dialect import (
     TEXT,
     Dialect,
 )
+from processor.diagnosis import Diagnosis, warning
 
 
 class PostgreSQL(Dialect):
@@ -106,5 +108,58 @@ class PostgreSQL(Dialect):
         shape = ", ".join(f'"{key}" {self._types[kind]}' for key, kind in columns.items())
         return f"SELECT * FROM jsonb_to_recordset(CAST(:{name} AS jsonb)) AS document ({shape})"  # noqa: S608
 
+    def checks(self) -> Sequence[tuple[str, Callable[[Connection], Iterator[Diagnosis]]]]:
+        return (("transactions", _transactions), ("vacuum", _vacuum), ("commits", _commits))
+
     def code(self, error: DBAPIError) -> str:
         return getattr(error.orig, "sqlstate", None) or ""
+
+
+LONG_OPEN = 300
+"""Seconds after which an open transaction counts as long: what it may still see is not cleared away."""
+MANY_DEAD = 100_000
+
+_OPEN = """
+SELECT 'The session ' || pid || ' (' || coalesce(nullif(application_name, ''), usename) || ', ' || state || ')'
+         AS who,
+       extract(epoch FROM clock_timestamp() - xact_start) AS seconds,
+       'SELECT pg_terminate_backend(' || pid || ')' AS how
+FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+UNION ALL
+SELECT 'The prepared transaction ' || gid, extract(epoch FROM clock_timestamp() - prepared), 'ROLLBACK PREPARED'
+FROM pg_prepared_xacts WHERE database = current_database()
+ORDER BY seconds DESC
+"""
+_DEAD = """
+SELECT n_dead_tup, n_live_tup, last_autovacuum, current_setting('autovacuum') AS autovacuum
+FROM pg_stat_user_tables WHERE relid = CAST(:jobs AS regclass)
+"""
+
+
+def _transactions(connection: Connection) -> Iterator[Diagnosis]:
+    """Look for transactions that hold back vacuum; of other users' sessions only who may sees since when."""
+    for row in connection.execute(text(_OPEN)).all():
+        if row.seconds is not None and row.seconds > LONG_OPEN:
+            said = f"{row.who} has been in a transaction for {row.seconds:.0f} s. Dead rows since then cannot be"
+            yield warning("transactions", f"{said} cleared away, and claims read past them.", f"End it: {row.how}.")
+
+
+def _vacuum(connection: Connection) -> Iterator[Diagnosis]:
+    schema = connection.get_execution_options().get("schema_translate_map", {}).get(None)
+    table = f'"{schema}".jobs' if schema else "jobs"
+    row = connection.execute(text(_DEAD), {"jobs": table}).first()
+    if row is None:
+        return
+    if row.autovacuum != "on":
+        yield warning("vacuum", "Autovacuum is off, so claims get slower.", "Switch it on in postgresql.conf.")
+    if row.n_dead_tup > max(MANY_DEAD, row.n_live_tup):
+        last = f"{row.last_autovacuum:%Y-%m-%d %H:%M} UTC" if row.last_autovacuum else "never"
+        said = f"jobs has {row.n_dead_tup:,} dead rows and {row.n_live_tup:,} living; vacuumed by itself: {last}."
+        yield warning("vacuum", said, "VACUUM jobs; then find what held it back: a long transaction, or autovacuum.")
+
+
+def _commits(connection: Connection) -> Iterator[Diagnosis]:
+    if connection.execute(text("SELECT current_setting('synchronous_commit')")).scalar() == "off":
+        said = "synchronous_commit is off: after a crash the last commits may be missing, and jobs may run twice."
+        yield warning("commits", said, "Set it to on for this user: ALTER ROLE … SET synchronous_commit = on.")

@@ -1,10 +1,13 @@
 """SQLite: one writer at a time, no locks on rows, text for instants and JSON."""
 
-from collections.abc import Mapping
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
+    Connection,
     Float,
     LargeBinary,
     cast,
@@ -16,6 +19,7 @@ from models.types import Instant
 from processor.db.dialects.dialect import (
     Dialect,
 )
+from processor.diagnosis import Diagnosis, problem, warning
 
 
 class SQLite(Dialect):
@@ -53,8 +57,35 @@ class SQLite(Dialect):
         shape = ", ".join(f"json_extract(value, '$.{key}') AS \"{key}\"" for key in columns)
         return f"SELECT {shape} FROM json_each(:{name})"  # noqa: S608
 
+    def checks(self) -> Sequence[tuple[str, Callable[[Connection], Iterator[Diagnosis]]]]:
+        return (("file", _file),)
+
     def code(self, error: DBAPIError) -> str:
         return getattr(error.orig, "sqlite_errorname", None) or ""
+
+
+LITTLE_ROOM = 500 * 2**20
+NO_ROOM = 50 * 2**20
+"""Bytes that are free where the file is."""
+LONG_LOG = 500 * 2**20
+"""Bytes of the write-ahead log; it is cut as soon as nobody reads from its beginning."""
+
+
+def _file(connection: Connection) -> Iterator[Diagnosis]:
+    """Look at the file: its journal, the room it has, its write-ahead log."""
+    journal = connection.exec_driver_sql("PRAGMA journal_mode").scalar()
+    if journal != "wal":
+        text = f"The file is in journal mode {journal}, so who reads stops who writes."
+        yield warning("file", text, "Put it on a local disk that this user may write to; no network file system.")
+    path = str(connection.exec_driver_sql("PRAGMA database_list").all()[0][2])
+    free = shutil.disk_usage(os.path.dirname(path)).free
+    if free < LITTLE_ROOM:
+        find = problem if free < NO_ROOM else warning
+        yield find("file", f"Where {path} is, {free // 2**20:,} MiB are free.", "Make room: nothing is stored without.")
+    log = os.path.getsize(f"{path}-wal") if os.path.exists(f"{path}-wal") else 0
+    if log > LONG_LOG:
+        text = f"The write-ahead log of {path} has {log // 2**20:,} MiB: somebody keeps a transaction open."
+        yield warning("file", text, f"Find who (`lsof {path}`), and end it.")
 
 
 def _readable(text: bytes) -> str:
