@@ -54,6 +54,10 @@ LINES: dict[type, tuple[str, str]] = {
     h.MoveRefused: ("error", "move_refused"),
     h.HeartbeatSent: ("debug", "heartbeat_sent"),
     h.HeartbeatMissed: ("warning", "heartbeat_missed"),
+    h.ScheduleFired: ("info", "schedule_fired"),
+    h.ScheduleSkipped: ("info", "schedule_skipped"),
+    h.ScheduleUnusable: ("error", "schedule_refused"),
+    h.SchedulesSeen: ("debug", "schedules_seen"),
     h.Sampled: ("debug", "rows_sampled"),
     h.SlotsUsed: ("debug", "slots_counted"),
 }

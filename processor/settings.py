@@ -17,7 +17,7 @@ from pydantic import Field, PrivateAttr, ValidationError
 from processor import layers, provenance
 from processor.provenance import Effective
 from processor.quantities import beside, listed
-from processor.sections import Database, Log, Metrics, Processor, Retry, Section, Type, TypeName
+from processor.sections import Database, Log, Metrics, Processor, Retry, Schedule, Section, Type, TypeName
 
 __all__ = [
     "Database",
@@ -27,6 +27,7 @@ __all__ = [
     "Metrics",
     "Processor",
     "Retry",
+    "Schedule",
     "Settings",
     "Type",
     "explain",
@@ -77,6 +78,7 @@ class Settings(Section):
     metrics: Metrics = Metrics()
     log: Log = Log()
     types: dict[TypeName, Type] = Field(default={})
+    schedules: dict[TypeName, Schedule] = Field(default={})
 
     _file: Path | None = PrivateAttr(default=None)
     _written: layers.Layer = PrivateAttr(default_factory=dict)

@@ -24,6 +24,9 @@ def exported() -> set[tuple[str, str, frozenset[str]]]:
         h.HandlerUnusable("mail", "x"),
         h.OutcomeUnstorable(1, "mail", "x"),
         h.RowRefused(1, "mail", "x", True),
+        h.ScheduleFired("s", "mail", 1, 1, 0.1),
+        h.ScheduleSkipped("s", "mail", "full"),
+        h.SchedulesSeen(1, 0, 0),
         h.SettingsRefused("x"),
     ):
         metrics(happening)

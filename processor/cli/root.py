@@ -38,6 +38,7 @@ COMMANDS = {
     "notifications": "notifications:notifications",
     "processors": "processors:processors",
     "types": "types:types",
+    "schedules": "schedules:schedules",
     "config": "config:config",
 }
 """Where each command is, in the order of `--help`: from the first look to daily work."""

@@ -175,13 +175,8 @@ def _same_work(database: Database, job: NewJob, rules: Rules) -> int | None:
 
 
 def _refuse_if_full(database: Database, type_: str, limit: int) -> None:
-    count = 0
     with database.read() as connection:
-        for status in NOT_STARTED:  # each has an index of its own
-            some = select(jobs.c.id).where(jobs.c.type == type_, is_(status)).limit(limit - count).subquery()
-            count += connection.execute(select(func.count()).select_from(some)).scalar_one()
-            if count >= limit:
-                break
+        count = count_waiting(connection, type_, limit)
     if count >= limit:
         raise Refused(
             f"The queue of the type {type_!r} is full: {limit:,} of its jobs wait. Nothing was enqueued.",
@@ -189,16 +184,29 @@ def _refuse_if_full(database: Database, type_: str, limit: int) -> None:
         )
 
 
-def _insert_one(database: Database, job: NewJob) -> int:
-    def verb(connection: Connection) -> int:
-        values: dict[str, Any] = {name: getattr(job, name) for name in (*_COLUMNS, "run_at", "expires_at")}
-        if job.delay_seconds is not None:
-            values["run_at"] = database.dialect.after(job.delay_seconds)
-        key = connection.execute(insert(jobs).values(values)).inserted_primary_key
-        assert key is not None
-        return int(key[0])
+def count_waiting(connection: Connection, type_: str, limit: int) -> int:
+    """Count the jobs of a type that did not start yet, up to `limit`."""
+    count = 0
+    for status in NOT_STARTED:  # each has an index of its own
+        some = select(jobs.c.id).where(jobs.c.type == type_, is_(status)).limit(limit - count).subquery()
+        count += connection.execute(select(func.count()).select_from(some)).scalar_one()
+        if count >= limit:
+            break
+    return count
 
-    return database.write(verb)
+
+def _insert_one(database: Database, job: NewJob) -> int:
+    return database.write(lambda connection: insert_job(connection, database.dialect, job))
+
+
+def insert_job(connection: Connection, dialect: Dialect, job: NewJob) -> int:
+    """Insert one job in the caller's transaction; give its id."""
+    values: dict[str, Any] = {name: getattr(job, name) for name in (*_COLUMNS, "run_at", "expires_at")}
+    if job.delay_seconds is not None:
+        values["run_at"] = dialect.after(job.delay_seconds)
+    key = connection.execute(insert(jobs).values(values)).inserted_primary_key
+    assert key is not None
+    return int(key[0])
 
 
 def insert_jobs(connection: Connection, dialect: Dialect, new: Sequence[NewJob]) -> None:
