@@ -148,9 +148,7 @@ class _Field:
     def _part(self, part: str) -> range:
         match = _PART.fullmatch(part)
         if match is None:
-            raise ValueError(
-                f"the {self.name} {part!r} is none; expected a number, a range or a list such as 1,5-7,*/2"
-            )
+            raise ValueError(f"the {self.name} {part!r} cannot be read; write numbers, ranges, steps: 1,5-7,*/2")
         star, low, high, step = match.groups()
         if step is not None and not star and high is None:
             raise ValueError(f"the {self.name} {part!r} has a step without a range; write {low}-{self.last}/{step}")
