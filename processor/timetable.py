@@ -42,10 +42,13 @@ class Timetable:
         cron, every = row["cron"], row["every_seconds"]
         if (cron is None) == (every is None):
             raise ValueError("cron, every_seconds: expected one of the two")
+        seconds = None if every is None else _seconds("every_seconds", every, SHORTEST, LONGEST)
         jitter = _seconds("jitter_seconds", row["jitter_seconds"], 0.0, LONGEST_JITTER)
+        if seconds is not None and jitter >= seconds:
+            raise ValueError(f"jitter_seconds: expected less than every_seconds = {seconds:g}, got {jitter:g}")
         return cls(
             None if cron is None else _named("cron", Cron.parse, cron),
-            None if every is None else timedelta(seconds=_seconds("every_seconds", every, SHORTEST, LONGEST)),
+            None if seconds is None else timedelta(seconds=seconds),
             _named("time_zone", zone_of, row["time_zone"]),
             jitter,
         )

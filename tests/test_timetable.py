@@ -42,6 +42,7 @@ def test_an_interval_counts_from_1970_whoever_asks() -> None:
         ({"every_seconds": math.inf}, "every_seconds: expected 1 to"),
         ({"every_seconds": "often"}, "every_seconds: expected 1 to"),
         ({"jitter_seconds": -1.0}, "jitter_seconds: expected 0 to"),
+        ({"jitter_seconds": 60.0}, "jitter_seconds: expected less than every_seconds = 60"),
         ({"jitter_seconds": 1e9}, "jitter_seconds: expected 0 to"),
         *(
             ({"cron": "@daily", "time_zone": zone}, "time_zone: ")

@@ -173,11 +173,14 @@ def set_schedule(session: Session, /, name: str, type_: str | None, every: float
         if changes.get(key) == "":
             changes[key] = None
     with session.database() as database:
+        sources = [row["source"] for row in queue.page(database, name)]
         is_new = queue.put(database, name, **changes)
     row = _one(session, name)
     following = _firings(row, 1)
     said = " (paused)" if row["paused"] else f"; next at {moment(following[0]['at'])} UTC" if following else ""
     click.echo(f"{'made' if is_new else 'changed'} the schedule {visible(name)}{said}")
+    if any(sources):
+        click.echo(f"note: the configuration of {visible(sources[0])} has it, too, and changes it no more.", err=True)
 
 
 @schedules.command()

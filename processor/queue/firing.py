@@ -213,6 +213,8 @@ def _allowed(
 
 
 def _last_goes_on(connection: Connection, job_id: int | None) -> bool:
+    if job_id is None:
+        return False
     status = connection.execute(select(jobs.c.status).where(jobs.c.id == job_id)).scalar()
     return status is not None and status not in FINAL
 

@@ -116,5 +116,9 @@ def test_a_configured_schedule_that_is_deleted_says_where_it_stands(on_sqlite: J
     [row] = on_sqlite.json("schedules")
     assert row["source"] == f"here:{on_sqlite.folder / 'jobtable.toml'}"
     assert row["next_at"] is not None
+    result = on_sqlite("schedules", "set", "s", "--cron", "@daily")
+    assert "changes it no more" in result.stderr
+    on_sqlite("schedules", "delete", "s")
+    on_sqlite.run("run", "--drain")
     result = on_sqlite("schedules", "delete", "s")
     assert "take it out there, too" in result.stderr
