@@ -137,20 +137,22 @@ def _need(row: Row) -> Need:
 
 
 def _definition(row: Row) -> str:
-    return json.dumps([row[name] for name in _DEFINITION], default=str)
+    return _read(*(row[name] for name in _DEFINITION))[0]
 
 
 def _timetable(row: Row) -> Timetable | str:
     """Give the timetable, or why it cannot be read."""
-    return _read(_definition(row))
+    return _read(*(row[name] for name in _DEFINITION))[1]
 
 
 @lru_cache(maxsize=10_000)
-def _read(definition: str) -> Timetable | str:
+def _read(*values: Any) -> tuple[str, Timetable | str]:
+    """Write the definition down, and read it; once, since a look may come to thousands of rows."""
+    definition = json.dumps(values, default=str)
     try:
-        return Timetable.read(dict(zip(_DEFINITION, json.loads(definition), strict=True)))
+        return definition, Timetable.read(dict(zip(_DEFINITION, values, strict=True)))
     except ValueError as error:
-        return str(error)
+        return definition, str(error)
 
 
 # --- doing it --------------------------------------------------------------------------------------------------------

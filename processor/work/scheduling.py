@@ -22,7 +22,7 @@ LOOK_PAUSE = 5.0
 """Seconds between two looks when nothing falls due."""
 HELD_PAUSE = 0.2
 """Seconds until another look at a schedule that another processor is about to let fire."""
-MOST_AT_ONCE = 50
+MOST_AT_ONCE = 20
 """Schedules of one turn, each a transaction: a thousand at midnight must not keep jobs from being settled."""
 REFUSED_PAUSE = 60.0
 """Seconds until a row is tried again that the database let nobody change."""
