@@ -150,6 +150,9 @@ for _column, _sort in (("priority", "integer"), ("catch_up_limit", "integer"), (
 schedules.append_constraint(
     CheckConstraint("json_valid(payload)", name="schedules_payload_is_json").ddl_if(dialect="sqlite")
 )
+for _column in ("cron", "time_zone"):
+    _brief = CheckConstraint(f"length({_column}) <= 200", name=f"schedules_{_column}_is_at_most_200_letters")
+    schedules.append_constraint(_brief.ddl_if(dialect=("postgresql", "sqlite")))  # type: ignore[arg-type]
 for _length, _dialects in (("length", ("postgresql", "sqlite")), ("char_length", ("mysql", "mariadb"))):
     _short = CheckConstraint(f"{_length}(name) BETWEEN 1 AND 100", name="schedules_name_has_1_to_100_letters")
     schedules.append_constraint(_short.ddl_if(dialect=_dialects))  # type: ignore[arg-type]

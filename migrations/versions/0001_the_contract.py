@@ -295,6 +295,12 @@ def upgrade() -> None:
         ),
         sa.CheckConstraint("json_valid(payload)", name="schedules_payload_is_json").ddl_if(dialect="sqlite"),
         *(
+            sa.CheckConstraint(f"length({column}) <= 200", name=f"schedules_{column}_is_at_most_200_letters").ddl_if(
+                dialect=("postgresql", "sqlite")
+            )
+            for column in ("cron", "time_zone")
+        ),
+        *(
             sa.CheckConstraint(f"{length}(name) BETWEEN 1 AND 100", name="schedules_name_has_1_to_100_letters").ddl_if(
                 dialect=dialects
             )

@@ -285,10 +285,12 @@ def test_a_row_that_nobody_can_read_says_so_and_stops_no_other(queue: Queue, cha
         "'s', 'a', NULL, -5, 'once'",
         "'s', 'a', '@daily', NULL, 'sometimes'",
         "'', 'a', '@daily', NULL, 'once'",
+        f"'s', 'a', '{'1,' * 100}1 * * * *', NULL, 'once'",
+        f"'{'s' * 101}', 'a', '@daily', NULL, 'once'",
     ],
 )
 def test_the_table_refuses_what_no_schedule_can_be(queue: Queue, values: str) -> None:
-    with pytest.raises(Exception, match=r"(?i)check|constraint"):
+    with pytest.raises(Exception, match=r"(?i)check|constraint|too long"):
         queue.rows(f"INSERT INTO schedules (name, type, cron, every_seconds, catch_up) VALUES ({values})")
 
 
