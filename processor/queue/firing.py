@@ -78,16 +78,12 @@ def look(database: Database) -> Look:
     statement = select(*timing, now().label("instant")).order_by(schedules.c.next_at, schedules.c.name)
     with database.read() as connection:
         rows = [dict(row._mapping) for row in connection.execute(statement)]
-    needs = [(row, _need(row)) for row in rows]
-    ahead = [row["next_at"] - row["instant"] for row, need in needs if need is Need.NOTHING and row["next_at"]]
-    unreadable = [(row["name"], found) for row in rows if isinstance(found := _timetable(row), str)]
-    return Look(
-        tuple(row["name"] for row, need in needs if need is not Need.NOTHING),
-        tuple(unreadable),
-        min((wait.total_seconds() for wait in ahead), default=math.inf),
-        sum(not row["paused"] for row in rows) - len(unreadable),
-        sum(bool(row["paused"]) for row in rows),
-    )
+    wanting = tuple(row["name"] for row in rows if _need(row) is not Need.NOTHING)
+    live = [(row, _timetable(row)) for row in rows if not row["paused"]]
+    unreadable = tuple((row["name"], found) for row, found in live if isinstance(found, str))
+    ahead = [row["next_at"] - row["instant"] for row, found in live if row["next_at"] and not isinstance(found, str)]
+    seconds = min((wait.total_seconds() for wait in ahead if wait.total_seconds() > 0), default=math.inf)
+    return Look(wanting, unreadable, seconds, len(live) - len(unreadable), len(rows) - len(live))
 
 
 def attend(database: Database, name: str, limit: Limit) -> Attended:
@@ -129,8 +125,9 @@ def _need(row: Row) -> Need:
     if row["paused"]:
         return Need.NOTHING if row["next_at"] is None else Need.REST
     timetable = _timetable(row)
-    if isinstance(timetable, str):
-        return Need.NOTHING if row["error"] == timetable and row["next_at"] is None else Need.ERROR
+    if isinstance(timetable, str):  # unless a processor could that knows more time zones
+        is_said = row["error"] == timetable and row["next_at"] is None
+        return Need.NOTHING if is_said or row["planned_for"] == _definition(row) else Need.ERROR
     if row["next_at"] is None or row["planned_at"] is None or row["planned_for"] != _definition(row):
         return Need.PLAN
     return Need.FIRE if row["next_at"] <= row["instant"] else Need.NOTHING
@@ -172,13 +169,14 @@ def _attend(connection: Connection, dialect: Dialect, name: str, limit: Limit) -
     need, timetable = _need(row), _timetable(row)
     if need is Need.REST:
         _write(connection, name, UNPLANNED)
-    elif isinstance(timetable, str):
-        _write(connection, name, {**UNPLANNED, "error": timetable})
-        return Attended(row["type"], error=timetable)
-    elif need is Need.PLAN:
-        _write(connection, name, {**_planned(row, plan(timetable, name, row["instant"])), "error": None})
-    elif need is Need.FIRE:
-        return _fire(connection, dialect, row, timetable, limit)
+    elif need is Need.ERROR:
+        _write(connection, name, {**UNPLANNED, "error": str(timetable)})
+        return Attended(row["type"], error=str(timetable))
+    elif isinstance(timetable, Timetable):
+        if need is Need.FIRE:
+            return _fire(connection, dialect, row, timetable, limit)
+        if need is Need.PLAN:
+            _write(connection, name, {**_planned(row, plan(timetable, name, row["instant"])), "error": None})
     return Attended(row["type"])
 
 

@@ -276,6 +276,27 @@ def test_a_row_that_nobody_can_read_says_so_and_stops_no_other(queue: Queue, cha
     assert (row(queue)["error"], row(queue)["next_at"] is None) == (None, False)
 
 
+def test_a_row_that_another_processor_could_read_is_left_to_it(queue: Queue) -> None:
+    """It may know time zones, or be of a version, that this one lacks."""
+    put(queue)
+    let_pass(queue, 0)
+    zone = "cron = '@daily', every_seconds = NULL, time_zone = 'Mars/One'"
+    queue.rows(f"""UPDATE schedules SET {zone}, planned_for = '["@daily", null, "Mars/One", 0.0]'""")
+    look = firing.look(queue.database)
+    assert (look.wanting, [name for name, _ in look.unreadable], look.seconds) == ((), ["s"], float("inf"))
+    assert work(queue) == Attended("a")
+    assert (row(queue)["error"], row(queue)["next_at"] is None, jobs(queue)) == (None, False, [])
+
+
+def test_a_look_counts_what_is_ready_paused_and_unreadable(queue: Queue) -> None:
+    for name in ("one", "two", "three", "four"):
+        put(queue, name)
+    queue.rows("UPDATE schedules SET paused = true WHERE name IN ('two', 'three')")
+    queue.rows("UPDATE schedules SET cron = 'nonsense', every_seconds = NULL WHERE name IN ('three', 'four')")
+    look = firing.look(queue.database)
+    assert (look.ready, look.paused, [name for name, _ in look.unreadable]) == (1, 2, ["four"])
+
+
 @pytest.mark.parametrize(
     "values",
     [
