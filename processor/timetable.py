@@ -24,7 +24,7 @@ MOST_CAUGHT_UP = 1000
 """Jobs that `catch_up = "all"` may make at once."""
 LATE = timedelta(seconds=60)
 """A firing that is found so late still counts as in time: a restart, or a database that was away for a moment."""
-_INSTANTLY = timedelta(microseconds=1)
+_INSTANTLY, _SECOND = timedelta(microseconds=1), timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +60,11 @@ class Timetable:
         assert self.every is not None
         return EPOCH + ((after - EPOCH) // self.every + 1) * self.every
 
-    def last(self, after: datetime, until: datetime) -> datetime | None:
-        """Give the latest planned instant after `after`, up to `until`; looked for from the end, then by halves."""
-        back = timedelta(seconds=1)
+    def last(self, after: datetime, until: datetime, back: timedelta = _SECOND) -> datetime | None:
+        """Give the latest planned instant after `after`, up to `until`.
+
+        It is looked for from the end, first so far back, then twice as far, and in what is found by halves.
+        """
         while until - back > after and not self._has(until - back, until):
             back *= 2
         low, high = self._up_to(max(after, until - back), until), until
@@ -75,7 +77,9 @@ class Timetable:
     def latest(self, after: datetime, until: datetime, count: int) -> list[datetime]:
         """Give the latest planned instants after `after`, up to `until`: so many at most, oldest first."""
         found: deque[datetime] = deque()
-        while len(found) < count and (instant := self.last(after, until)) is not None:
+        back = _SECOND
+        while len(found) < count and (instant := self.last(after, until, back)) is not None:
+            back = found[0] - instant if found else _SECOND
             found.appendleft(instant)
             until = instant - _INSTANTLY
         return list(found)

@@ -67,6 +67,19 @@ def test_many_processors_and_a_kill_make_each_firing_once(site: Site) -> None:
     assert_each_second_once(site)
 
 
+@pytest.mark.parametrize("db", ["sqlite"], indirect=True)
+def test_more_schedules_than_one_turn_takes_all_fire(site: Site) -> None:
+    set_up(site, "")
+    for number in range(45):
+        site.db.rows(f"INSERT INTO schedules (name, type, cron) VALUES ('s{number}', 'nothing', '@yearly')")
+    site.start()
+    eventually(lambda: site.db.rows("SELECT count(next_at) FROM schedules") == [(45,)], "all are planned")
+    site.db.rows("UPDATE schedules SET next_at = '2001-01-01 00:00:00'")
+    eventually(lambda: site.db.rows("SELECT count(*) FROM jobs") == [(45,)], "all have fired")
+    await_all_done(site)
+    assert site.db.rows("SELECT count(DISTINCT subject), count(*) FROM jobs") == [(45, 45)]
+
+
 POINTS = [
     "processor.queue.schedules:keep:before",
     "processor.queue.schedules:keep:after",
