@@ -263,6 +263,43 @@ class Sampled:
 
 
 @dataclass(frozen=True, slots=True)
+class ScheduleFired:
+    """A schedule made `jobs`, the last of them `job`, so many seconds after its time."""
+
+    schedule: str
+    type: str
+    jobs: int
+    job: int
+    late_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleSkipped:
+    """A schedule made no job: its time was missed, its last job goes on (`running`), or its queue is `full`."""
+
+    schedule: str
+    type: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleUnusable:
+    """A schedule does not fire, or made no job: nobody can read it, or the database refuses it. Said once."""
+
+    schedule: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulesSeen:
+    """All schedules were looked at."""
+
+    ready: int
+    paused: int
+    unreadable: int
+
+
+@dataclass(frozen=True, slots=True)
 class SlotsUsed:
     used: int
     total: int

@@ -43,6 +43,7 @@ class Metrics:
         self._table = _Table(lambda: self._types)
         self._running = _Running()
         self._make_job_metrics()
+        self._make_schedule_metrics()
         self._make_processor_metrics()
         for collector in (self._table, self._running):
             self.registry.register(collector)
@@ -82,6 +83,12 @@ class Metrics:
         )
 
         self.rows_deleted = self._counter("rows_deleted", "Old rows deleted here, by what they were.", "kind")
+
+    def _make_schedule_metrics(self) -> None:
+        self.scheduled_jobs = self._counter("scheduled_jobs", "Jobs that schedules made here.", "type")
+        self.skipped_firings = self._counter("skipped_firings", "Firings here that made no job.", "type", "why")
+        self.schedule_late = self._histogram("schedule_late_seconds", "From a firing's time to its job.", WAIT, "type")
+        self.schedules = self._gauge("schedules", "Schedules of the table.", "state")
 
     def _make_processor_metrics(self) -> None:
         self.claim = self._histogram("claim_seconds", "One claim statement.", STATEMENT)
@@ -141,6 +148,9 @@ class Metrics:
             h.SupervisorLost: lambda _: self.supervisor_restarts.inc(),
             h.HeartbeatSent: self._heartbeat_sent,
             h.HeartbeatMissed: lambda _: self.heartbeats_missed.inc(),
+            h.ScheduleFired: self._schedule_fired,
+            h.ScheduleSkipped: self._schedule_skipped,
+            h.SchedulesSeen: self._schedules_seen,
             h.Sampled: self._table.take,
             h.SlotsUsed: self._slots_used,
             h.RowsDeleted: lambda it: self.rows_deleted.labels(it.kind).inc(it.count),
@@ -192,6 +202,17 @@ class Metrics:
     def _parent_ended(self, it: h.ParentEnded) -> None:
         self.jobs_finished.labels(self._label(it.type), it.status, _known(it.reason, _REASONS)).inc()
 
+    def _schedule_fired(self, it: h.ScheduleFired) -> None:
+        self.scheduled_jobs.labels(self._label(it.type)).inc(it.jobs)
+        self.schedule_late.labels(self._label(it.type)).observe(it.late_seconds)
+
+    def _schedule_skipped(self, it: h.ScheduleSkipped) -> None:
+        self.skipped_firings.labels(self._label(it.type), _known(it.why, _SKIPS)).inc()
+
+    def _schedules_seen(self, it: h.SchedulesSeen) -> None:
+        for state in ("ready", "paused", "unreadable"):
+            self.schedules.labels(state).set(getattr(it, state))
+
     def _outcome_stale(self, it: h.OutcomeStale) -> None:
         self._running.remove(it.job)
         self.stale_outcomes.labels(self._label(it.type)).inc()
@@ -238,6 +259,7 @@ _WATCHED = [("completed", "done"), ("failed", "error"), ("failed", "timeout"), (
 _RESCUES = ("failed", "scheduled", "pending", "cancelled")
 _PROOFS = frozenset({"lock", "lease"})
 _CAUSES = frozenset({"abandoned", "audit"})
+_SKIPS = frozenset({"missed", "running", "full"})
 
 
 def _known(word: str, words: frozenset[str]) -> str:

@@ -139,7 +139,7 @@ def _suggestion(keys: layers.Path, model: type[BaseModel]) -> str:
 
 
 def _generic(keys: layers.Path) -> layers.Path:
-    return (keys[0], "NAME", *keys[2:]) if keys[:1] == ("types",) and len(keys) > 1 else keys
+    return (keys[0], "NAME", *keys[2:]) if keys[:1] in (("types",), ("schedules",)) and len(keys) > 1 else keys
 
 
 # --- what must not be shown ----------------------------------------------------------------------------------------

@@ -4,10 +4,11 @@ What a value may look like is in `quantities`; rules that concern several keys a
 """
 
 import ipaddress
+import json
 import re
 import socket
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -22,6 +23,7 @@ from pydantic import (
 )
 
 from processor import provenance
+from processor.cron import Cron
 from processor.errors import SettingsError
 from processor.quantities import (
     Argv,
@@ -40,6 +42,7 @@ from processor.quantities import (
     matching,
 )
 from processor.rates import Rate
+from processor.timetable import LONGEST_JITTER, MOST_CAUGHT_UP, SHORTEST, zone_of
 
 DATABASES = ("sqlite", "postgresql", "mysql", "mariadb")
 LEASE_BEATS = 4
@@ -60,6 +63,8 @@ PrintableName = Annotated[
     str, AfterValidator(matching(r"[^\x00-\x1f\x7f]{1,200}", "1 to 200 letters without line ends"))
 ]
 StartRate = Annotated[str, AfterValidator(lambda text: str(Rate.parse(text)))]
+CronText = Annotated[str, AfterValidator(lambda text: text if Cron.parse(text) else "")]
+ZoneName = Annotated[str, AfterValidator(lambda name: zone_of(name).key)]
 Attempts = Annotated[Count, Field(le=1000)]
 Factor = Annotated[Ratio, Field(ge=1, le=100)]
 Share = Annotated[Ratio, Field(ge=0, le=1)]
@@ -294,3 +299,37 @@ def _is_http(address: str) -> bool:
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and address.isprintable()
     except ValueError:  # a port that is no number, or a bracket that does not close
         return False
+
+
+class Schedule(Section):
+    """What makes jobs of one type by the clock."""
+
+    type: TypeName
+    cron: CronText | None = None
+    every: Annotated[Seconds, Field(ge=SHORTEST)] | None = None
+    time_zone: ZoneName = "UTC"
+    payload: dict[str, Any] = Field(default={}, repr=False)
+    priority: Annotated[int, Field(ge=-32767, le=32767)] = 5
+    owner: PrintableName | None = None
+    subject: PrintableName | None = None
+    jitter: Annotated[Seconds, Field(le=LONGEST_JITTER)] = 0.0
+    catch_up: Literal["none", "once", "all"] = "once"
+    catch_up_limit: Annotated[Count, Field(le=MOST_CAUGHT_UP)] = 100
+    skip_if_running: bool = False
+
+    @field_validator("payload")
+    @classmethod
+    def _json(cls, payload: dict[str, Any]) -> dict[str, Any]:
+        try:
+            json.dumps(payload, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"expected what JSON can say; {error}") from error
+        return payload
+
+    @model_validator(mode="after")
+    def _cron_or_every(self) -> "Schedule":
+        if (self.cron is None) == (self.every is None):
+            raise ValueError(f"expected exactly one of cron and every, got {'none' if self.cron is None else 'both'}")
+        if self.every is not None and self.jitter >= self.every:
+            raise ValueError(f"expected a jitter shorter than every = {self.every:g} s, got {self.jitter:g}")
+        return self

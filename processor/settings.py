@@ -17,7 +17,7 @@ from pydantic import Field, PrivateAttr, ValidationError
 from processor import layers, provenance
 from processor.provenance import Effective
 from processor.quantities import beside, listed
-from processor.sections import Database, Log, Metrics, Processor, Retention, Retry, Section, Type, TypeName
+from processor.sections import Database, Log, Metrics, Processor, Retention, Retry, Schedule, Section, Type, TypeName
 
 __all__ = [
     "Database",
@@ -28,6 +28,7 @@ __all__ = [
     "Processor",
     "Retention",
     "Retry",
+    "Schedule",
     "Settings",
     "Type",
     "explain",
@@ -80,6 +81,7 @@ class Settings(Section):
     metrics: Metrics = Metrics()
     log: Log = Log()
     types: dict[TypeName, Type] = Field(default={})
+    schedules: dict[TypeName, Schedule] = Field(default={})
 
     _file: Path | None = PrivateAttr(default=None)
     _written: layers.Layer = PrivateAttr(default_factory=dict)

@@ -303,3 +303,17 @@ def listed(folder: Path) -> list[str]:
     said = shell(folder, "jobtable list --json")
     rows = sorted(yaml.safe_load(said), key=lambda row: int(row["id"]))
     return [f"{row['id']} {row['type']} {row['status']}" for row in rows]
+
+
+# --- schedules -------------------------------------------------------------------------------------------------------
+
+
+def test_the_page_about_schedules_does_what_it_says(db: Database, tmp_path: Path) -> None:
+    [toml] = blocks(PAGES["docs/schedules.md"], "toml")
+    (tmp_path / "jobtable.toml").write_text(toml, encoding="utf-8")
+    [(name, schedule)] = settings.load(tmp_path / "jobtable.toml", {}).schedules.items()
+    for statement in statements(PAGES["docs/schedules.md"], db.kind):
+        db.rows(statement)
+    [(row_name, type_, cron, zone, paused)] = db.rows("SELECT name, type, cron, time_zone, paused FROM schedules")
+    assert (row_name, type_, zone) == (name, schedule.type, schedule.time_zone)
+    assert (cron, bool(paused)) == ("0 5 * * *", True)

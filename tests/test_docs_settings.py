@@ -15,7 +15,8 @@ SECTIONS: dict[str, type[BaseModel]] = {
     name: found
     for name, field in s.Settings.model_fields.items()
     if (found := layers.model_of(field.annotation)) is not None
-} | {"types.NAME": s.Type}
+} | {"types.NAME": s.Type, "schedules.NAME": s.Schedule}
+NEEDED = {"types.NAME": 'python = "a:b"', "schedules.NAME": 'type = "a"\ncron = "@daily"'}
 
 
 def documented(section: str) -> dict[str, str]:
@@ -25,8 +26,7 @@ def documented(section: str) -> dict[str, str]:
 
 
 def in_force(folder: Path, section: str, line: str) -> dict[str, object]:
-    handler = 'python = "a:b"\n' if section == "types.NAME" else ""
-    (folder / "x.toml").write_text(f"[{section}]\n{handler}{line}\n", encoding="utf-8")
+    (folder / "x.toml").write_text(f"[{section}]\n{NEEDED.get(section, '')}\n{line}\n", encoding="utf-8")
     settings = s.load(folder / "x.toml", {})
     return {one.key: one.value for one in s.explain(settings)}
 
@@ -46,6 +46,8 @@ def test_the_documented_default_is_the_default(tmp_path: Path, section: str, key
         assert dict(layers.named_fields(SECTIONS[section]))[key].default_factory is not None
     elif default == "as [processor]":
         assert key in s.INHERITED
+    elif default == "required":
+        assert dict(layers.named_fields(SECTIONS[section]))[key].is_required()
     elif default in ("as [retry]", "as [retention]"):
         assert default == f"as [{key}]"
     else:

@@ -424,8 +424,8 @@ def test_a_secret_file_that_cannot_be_read_is_refused_at_once(file: Path) -> Non
 
 
 def test_every_key_in_force_is_explained(file: Path) -> None:
-    settings = load(file, "[types.a]\npython = 'a:b'")
-    keys = {".".join(path).replace("types.NAME", "types.a") for path, _ in layers.fields(s.Settings)}
+    settings = load(file, "[types.a]\npython = 'a:b'\n[schedules.a]\ntype = 'a'\ncron = '@daily'")
+    keys = {".".join(path).replace(".NAME.", ".a.") for path, _ in layers.fields(s.Settings)}
     assert {one.key for one in s.explain(settings)} == keys
 
 

@@ -246,15 +246,29 @@ def upgrade() -> None:
         sa.Column("name", Name, primary_key=True, autoincrement=False, comment="the schedule"),
         sa.Column("type", Name, nullable=False, comment="type of the jobs it makes"),
         sa.Column("payload", JsonText(), nullable=False, server_default=sa.text("('{}')"), comment="their payload"),
-        sa.Column("priority", sa.Integer(), nullable=False, server_default=sa.text("5"), comment="their priority"),
+        sa.Column("priority", sa.BigInteger(), nullable=False, server_default=sa.text("5"), comment="their priority"),
         sa.Column("owner", Name, comment="their owner"),
+        sa.Column("subject", Name, comment="their subject; null: schedule:NAME"),
         sa.Column("cron", Name, comment="five or six fields, or @daily"),
         sa.Column("every_seconds", sa.Float(53), comment="instead of cron"),
         sa.Column("time_zone", Name, nullable=False, server_default=sa.text("'UTC'"), comment="in which cron is read"),
         sa.Column(
             "jitter_seconds", sa.Float(53), nullable=False, server_default=sa.text("0"), comment="spread of the firings"
         ),
-        sa.Column("catch_up", Name, nullable=False, server_default=sa.text("'once'"), comment="none, once or all"),
+        sa.Column(
+            "catch_up",
+            Name,
+            nullable=False,
+            server_default=sa.text("'once'"),
+            comment="firings that were missed: none, once or all",
+        ),
+        sa.Column(
+            "catch_up_limit",
+            sa.Integer(),
+            nullable=False,
+            server_default=sa.text("100"),
+            comment="all: so many at most",
+        ),
         sa.Column(
             "skip_if_running",
             sa.Boolean(),
@@ -263,13 +277,61 @@ def upgrade() -> None:
             comment="no job while the last one runs",
         ),
         sa.Column("paused", sa.Boolean(), nullable=False, server_default=sa.false(), comment="true: does not fire"),
-        sa.Column("next_at", Instant(), comment="next firing"),
+        sa.Column("source", LongText, comment="the configuration it comes from; null: from a person"),
+        sa.Column("next_at", Instant(), comment="next firing; null: to be planned"),
+        sa.Column("planned_at", Instant(), comment="state: what the next firing is planned for, without its jitter"),
+        sa.Column("planned_for", LongText, comment="state: the timetable it was planned with"),
         sa.Column("last_at", Instant(), comment="latest firing"),
         sa.Column("last_job_id", Identity, comment="the job it made"),
-        sa.Column("updated_at", Instant(), nullable=False, server_default=now(), comment="latest change"),
+        sa.Column("error", LongText, comment="why it does not fire, or made no job; processors say"),
+        sa.Column(
+            "updated_at",
+            Instant(),
+            nullable=False,
+            server_default=now(),
+            comment="latest change by a person or a configuration",
+        ),
+        sa.CheckConstraint("type <> ''", name="schedules_type_is_not_empty"),
         sa.CheckConstraint("(cron IS NULL) <> (every_seconds IS NULL)", name="schedules_cron_or_every_seconds"),
         sa.CheckConstraint("every_seconds > 0", name="schedules_every_seconds_is_positive"),
         sa.CheckConstraint("catch_up IN ('none', 'once', 'all')", name="schedules_catch_up_is_known"),
+        sa.CheckConstraint("catch_up_limit BETWEEN 1 AND 1000", name="schedules_catch_up_limit_is_1_to_1000"),
+        sa.CheckConstraint("priority BETWEEN -32767 AND 32767", name="schedules_priority_is_within_32767"),
+        *(
+            check
+            for column in ("next_at", "planned_at", "last_at", "updated_at")
+            for check in is_instant("schedules", column)
+        ),
+        *(
+            sa.CheckConstraint(f"{column} IN (0, 1)", name=f"schedules_{column}_is_true_or_false").ddl_if(
+                dialect=("mysql", "mariadb", "sqlite")
+            )
+            for column in ("paused", "skip_if_running")
+        ),
+        *(
+            sa.CheckConstraint(f"typeof({column}) = '{sort}'", name=f"schedules_{column}_is_{sort}").ddl_if(
+                dialect="sqlite"
+            )
+            for column, sort in (
+                ("priority", "integer"),
+                ("catch_up_limit", "integer"),
+                ("name", "text"),
+                ("type", "text"),
+            )
+        ),
+        sa.CheckConstraint("json_valid(payload)", name="schedules_payload_is_json").ddl_if(dialect="sqlite"),
+        *(
+            sa.CheckConstraint(f"length({column}) <= 200", name=f"schedules_{column}_is_at_most_200_letters").ddl_if(
+                dialect=("postgresql", "sqlite")
+            )
+            for column in ("cron", "time_zone")
+        ),
+        *(
+            sa.CheckConstraint(f"{length}(name) BETWEEN 1 AND 100", name="schedules_name_has_1_to_100_letters").ddl_if(
+                dialect=dialects
+            )
+            for length, dialects in (("length", ("postgresql", "sqlite")), ("char_length", ("mysql", "mariadb")))
+        ),
         comment="what makes jobs by the clock",
     )
     op.create_table(

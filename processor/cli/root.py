@@ -40,6 +40,7 @@ COMMANDS = {
     "notifications": "notifications:notifications",
     "processors": "processors:processors",
     "types": "types:types",
+    "schedules": "schedules:schedules",
     "config": "config:config",
     "doctor": "doctor:doctor",
 }

@@ -192,14 +192,10 @@ def same_work(database: Database, job: NewJob, rules: Rules) -> int | None:
 
 def refuse_if_full(database: Database, type_: str, limit: int, new: int = 1) -> None:
     """Refuse to add so many jobs of a type where more would wait then than may. Raises `Refused`."""
-    count, most = 0, max(0, limit - new + 1)
+    room = max(0, limit - new + 1)
     with database.read() as connection:
-        for status in NOT_STARTED:  # each has an index of its own
-            some = select(jobs.c.id).where(jobs.c.type == type_, is_(status)).limit(most - count).subquery()
-            count += connection.execute(select(func.count()).select_from(some)).scalar_one()
-            if count >= most:
-                break
-    if count >= most:
+        count = count_waiting(connection, type_, room)
+    if count >= room:
         full = f"{limit:,} of its jobs wait" if new == 1 else f"{new:,} more would be over {limit:,}"
         raise Refused(
             f"The queue of the type {type_!r} is full: {full}. Nothing was enqueued.",
@@ -207,20 +203,32 @@ def refuse_if_full(database: Database, type_: str, limit: int, new: int = 1) -> 
         )
 
 
+def count_waiting(connection: Connection, type_: str, limit: int) -> int:
+    """Count the jobs of a type that did not start yet, up to `limit`."""
+    count = 0
+    for status in NOT_STARTED:  # each has an index of its own
+        some = select(jobs.c.id).where(jobs.c.type == type_, is_(status)).limit(limit - count).subquery()
+        count += connection.execute(select(func.count()).select_from(some)).scalar_one()
+        if count >= limit:
+            break
+    return count
+
+
 def insert_one(database: Database, job: NewJob, *, staged: bool = False) -> int:
     """Insert one job; `staged`: nobody runs it until its batch is let go."""
+    return database.write(lambda connection: insert_job(connection, database.dialect, job, staged=staged))
 
-    def verb(connection: Connection) -> int:
-        values: dict[str, Any] = {name: getattr(job, name) for name in (*_COLUMNS, "run_at", "expires_at")}
-        if job.delay_seconds is not None:
-            values["run_at"] = database.dialect.after(job.delay_seconds)
-        if staged:
-            values |= _STAGED
-        key = connection.execute(insert(jobs).values(values)).inserted_primary_key
-        assert key is not None
-        return int(key[0])
 
-    return database.write(verb)
+def insert_job(connection: Connection, dialect: Dialect, job: NewJob, *, staged: bool = False) -> int:
+    """Insert one job in the caller's transaction; give its id."""
+    values: dict[str, Any] = {name: getattr(job, name) for name in (*_COLUMNS, "run_at", "expires_at")}
+    if job.delay_seconds is not None:
+        values["run_at"] = dialect.after(job.delay_seconds)
+    if staged:
+        values |= _STAGED
+    key = connection.execute(insert(jobs).values(values)).inserted_primary_key
+    assert key is not None
+    return int(key[0])
 
 
 def insert_jobs(connection: Connection, dialect: Dialect, new: Sequence[NewJob], *, staged: bool = False) -> None:

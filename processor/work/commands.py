@@ -68,9 +68,11 @@ class Command(Process):
 
     def _environment(self) -> dict[str, str]:
         job = self.run.job
-        fence = job.get("fence")
+        fence, key = job.get("fence"), job.get("key")
+        named = {"JOB_KEY": key} if isinstance(key, str) and key.isprintable() else {}
         return {
             **self.spec.environment,
+            **named,
             "JOB_ID": str(job.get("id")),
             "JOB_TYPE": str(job.get("type")),
             "JOB_ATTEMPT": str(job.get("attempt")),

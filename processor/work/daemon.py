@@ -28,6 +28,7 @@ from processor.work.resting import rest
 from processor.work.retention import Retention
 from processor.work.roster import call_up, keeps_of
 from processor.work.sampler import Sampler
+from processor.work.scheduling import Scheduling
 from processor.work.settling import Settling
 from processor.work.signals import Signals
 from processor.work.state import State
@@ -66,6 +67,7 @@ class Daemon:
         self._listening = Listening(self._state)
         self._settling = Settling(self._state)
         self._chores = Chores(self._state)
+        self._scheduling = Scheduling(self._state)
         self._claiming = Claiming(self._state)
         self._reading: Reading | None = None
         self._drain_until: float | None = None
@@ -116,6 +118,7 @@ class Daemon:
         self._listening.step()
         self._settling.step()
         self._chores.step()
+        self._scheduling.step()
         self._claiming.step()
         self._rest()
 
@@ -236,6 +239,7 @@ class Daemon:
             settings = settings.model_copy(update={"database": state.settings.database})
         state.settings, state.roster, state.more_is_due = settings, roster, True
         self._chores.set_pace()
+        self._scheduling.reload()
         with state.patience.step():
             state.life.describe(settings, roster, state.database)
         self._happenings.emit(h.SettingsReloaded(tuple(sorted(roster.types))))
@@ -254,7 +258,8 @@ class Daemon:
         elif state.can_claim():
             pause = 0.0
         else:
-            pause = min(self._chores.pause(), self._settling.pause(), max(0.0, state.rate_pause()))
+            steps = (self._chores, self._settling, self._scheduling)
+            pause = min(max(0.0, state.rate_pause()), *(step.pause() for step in steps))
         if self._drain_until is not None and not self._stopping_all:
             pause = min(pause, self._drain_until - time.monotonic())
         return pause

@@ -9,12 +9,13 @@ import pytest
 from sqlalchemy import event
 
 from processor.outcome import Kind
-from processor.queue import endings, leases, parents, purge, upkeep, waiting
+from processor.queue import endings, firing, leases, parents, purge, upkeep, waiting
 from processor.queue.events import Event, Told, store
 from processor.queue.keeping import Keep, Keeps
 from processor.queue.rules import Rules
 from processor.queue.settle import settle
 from tests.queue.conftest import Queue, verdict_of
+from tests.queue.test_firing import let_pass, put
 
 SEQUENCE = {
     "postgresql": "SELECT n FROM generate_series(1, {}) AS s (n)",
@@ -93,6 +94,10 @@ def test_the_hot_statements_use_indexes_whatever_lies_in_the_table(full: Queue) 
         for move in (upkeep.park, upkeep.promote):
             move(full.database)
         upkeep.cancel_asked(full.database, lambda type_, status: True)
+        put(full, skip_if_running=True)
+        for _ in range(2):
+            let_pass(full, 0)
+            firing.attend(full.database, "s", lambda type_: None)
         waiting.look(full.database, {"a": Rules()}, lambda type_, status: True)
         page = parents.page(full.database)
         assert (page.open, page.ready) == ((1000001, 1000002), (1000005,))

@@ -16,6 +16,15 @@ def test_a_command_gets_payload_and_environment_and_gives_a_result(supervision):
     assert json.loads(ended["result"]) == {"got": {"a": 1}, "job": f"9 test 2 {ended['run']}:p:1"}
 
 
+@pytest.mark.parametrize(
+    "key, expected",
+    [("s@2030-01-31T03:30:00Z", "s@2030-01-31T03:30:00Z"), (None, "none"), ("a\0b", "none"), ("\ud800", "none")],
+)
+def test_a_command_finds_the_key_of_its_job_where_a_variable_can_hold_it(supervision, key, expected):
+    ended = supervision.run(supervision.command('echo "{\\"result\\": \\"${JOB_KEY-none}\\"}" >&3'), key=key)
+    assert json.loads(ended["result"]) == expected
+
+
 def test_exit_0_without_a_result_is_null(supervision):
     assert supervision.run(supervision.command("true"))["result"] == "null"
 
