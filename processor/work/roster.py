@@ -92,7 +92,8 @@ def call_up(settings: Settings, happenings: Happenings) -> Roster:
     entries = {name: _complete(settings, name, entry, answers.of(name)) for name, entry in settings.types.items()}
     for name, answer in answers.decorated.items():
         entries.setdefault(name, _complete(settings, name, _decorated(name, answer), answer))
-    entries.setdefault(BATCH, Runnable(BATCH, {"spec": BATCH, "kind": NOTHING}, Policy(), 0.0))
+    nothing = {"spec": BATCH, "kind": NOTHING}
+    entries.setdefault(BATCH, Runnable(BATCH, nothing, Policy(), 0.0, keep=_keep(settings.retention)))
     return Roster(entries)
 
 
@@ -143,8 +144,9 @@ def keeps_of(settings: Settings, roster: Roster) -> Keeps:
 
 def configured_keeps(settings: Settings) -> Keeps:
     """Give the same by the configuration alone, without asking any handler."""
+    default = _keep(settings.retention)
     types = {name: keep_of(entry, settings.limits(entry)) for name, entry in settings.types.items()}
-    return Keeps(_keep(settings.retention), types)
+    return Keeps(default, {BATCH: default, **types})
 
 
 def _policy(limits: Limits) -> Policy:

@@ -119,6 +119,7 @@ def test_the_hot_statements_use_indexes_whatever_lies_in_the_table(full: Queue) 
 
 def test_retention_uses_indexes_whatever_lies_in_the_table(full: Queue) -> None:
     """Also past rows that stay, and with notifications of a type that are kept for longer than those of others."""
+    full.rows("UPDATE jobs SET parent_id = NULL WHERE parent_id = 1000001 AND status = 'completed'")
     full.rows("UPDATE jobs SET finished_at = '2026-01-01 00:00:00' WHERE status = 'completed'")
     full.rows("UPDATE jobs SET type = 'kept', parent_id = 1 WHERE status = 'completed' AND id % 2 = 0")
     full.rows(

@@ -49,3 +49,10 @@ def test_a_result_is_kept_for_as_long_as_it_is_lent(tmp_path: Path) -> None:
         kept = [keeps.of(type_, "completed") for type_ in ("lends", "short", "nobodys")]
         assert kept == [2 * 86_400, 3600, 3600]
         assert [keeps.of(type_, "failed") for type_ in ("lends", "short", "nobodys")] == [FOREVER, 0, FOREVER]
+
+
+def test_batches_are_ours_and_kept_as_everything_else() -> None:
+    given = settings.load(None, {"JOBTABLE_RETENTION__COMPLETED": "2d"})
+    for keeps in (configured_keeps(given), keeps_of(given, call_up(given, Happenings()))):
+        assert keeps.of("batch", "completed") == 2 * 86_400
+        assert "batch" in keeps.types

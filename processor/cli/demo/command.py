@@ -75,8 +75,7 @@ def _play(folder: Path) -> None:
     from processor.settings import load
     from processor.work.incarnation import open_database
 
-    first = plan.first_act()
-    second = plan.second_act(parent=len(first) + 1)
+    first, second = plan.first_act(), plan.second_act()
     planned = [*first, *second, *plan.epilogue()]
     with open_database(load(folder / "jobtable.toml", environ={})) as database:
         upgrade(database)
@@ -92,8 +91,10 @@ def _play(folder: Path) -> None:
 
         with play.processor(folder) as process, display.progress(len(planned)) as show:
             play.watch(database, process, folder, look, LIMIT_SECONDS)
-            play.insert(folder, second)
+            play.insert_batch(folder, second)
             play.watch(database, process, folder, look, LIMIT_SECONDS)
+            play.stop_clock(folder)
+            play.watch_clock(database, process, folder, LIMIT_SECONDS)
         ended = report.read(database, planned, folder / "pages")
         _tell_end(folder, database, ended, time.monotonic() - started, why)
     if ended.deviations:
@@ -108,7 +109,8 @@ def _tell_beginning(folder: Path, rows: int, insert: str) -> None:
         f"  put in     {rows} rows, by plain SQL and Python's own sqlite3; no client library, any language can:\n"
         f"             {insert}\n"
         "  the work   a page of documentation for each package of Python's standard library,\n"
-        "             an HTTP call, equal jobs, jobs that take turns, a batch, and three that are to go wrong\n\n"
+        "             an HTTP call, equal jobs, jobs that take turns, a batch, a schedule, and three that are to go\n"
+        "             wrong\n\n"
         "Now `jobtable run` takes the rows, the highest priority first, each in a process that it can kill,\n"
         "and writes into the row how it ended. This bar only reads the table:"
     )
@@ -129,7 +131,8 @@ def _tell_end(folder: Path, database: "Database", ended: "Ended", seconds: float
     click.echo(
         "(max_concurrent = 1), and the children of a batch that waited for them; the index followed it (on_complete)."
     )
-    click.echo("Three had one key: one was worked on, two got its result. Three had one lane and ran in their order.\n")
+    click.echo("Three had one key: one was worked on, two got its result. Three had one lane and ran in their order.")
+    click.echo("A schedule made one every two seconds.\n")
     for explanation in why:
         click.echo(f"While it waited, `jobtable explain {explanation.job}` said:\n")
         write_explanation(explanation)

@@ -62,6 +62,13 @@ max_attempts = 3
 
 [types."demo.cancelled"]
 python = "handlers:wait_to_be_cancelled"
+
+[types."demo.clock"]
+python = "handlers:tell_the_time"
+
+[schedules.clock]                    # by the clock; or cron = "0 8 * * mon-fri" and a time_zone
+type = "demo.clock"
+every = "2s"
 """
 
 

@@ -26,18 +26,18 @@ class Planned:
     attempts: int = 1
     key: str | None = None
     lane: str | None = None
-    parent_id: int | None = None
     followed_by: str | None = None
 
-    @property
-    def row(self) -> tuple[str | int | None, ...]:
+    def row(self, parent: int | None = None) -> tuple[str | int | None, ...]:
         job = (self.type, self.payload, self.priority, OWNER, self.subject)
-        return (*job, self.key, self.lane, self.parent_id, self.followed_by)
+        return (*job, self.key, self.lane, self.followed_by, parent)
 
 
 CANCELLED, OVERRUNS, FAILS_ONCE = "demo.cancelled", "demo.overrun", "demo.fail_once"
 EQUALS, LANE = "demo.same_work", "demo.in_turn"
 BATCH, INDEX = "batch", "pages.index"
+CLOCK = "demo.clock"
+"""Made by a schedule, nobody knows how many times."""
 DUPLICATE = ("completed", "duplicate", "cached")
 
 
@@ -60,12 +60,9 @@ def _page(package: str, priority: int) -> Planned:
     return Planned("pages.write", json.dumps({"package": package}), priority, f"package:{package}")
 
 
-def second_act(parent: int) -> list[Planned]:
-    """What needs all pages: a job with this id that waits for commands which measure and pack them."""
-    measures = [
-        Planned("pages.measure", json.dumps({"letters": some}), 6, f"letters:{some}", parent_id=parent)
-        for some in LETTERS
-    ]
+def second_act() -> list[Planned]:
+    """What needs all pages: a job that waits for its children, which are commands that measure and pack them."""
+    measures = [Planned("pages.measure", json.dumps({"letters": some}), 6, f"letters:{some}") for some in LETTERS]
     return [Planned(BATCH, priority=6, followed_by=INDEX), *measures]
 
 

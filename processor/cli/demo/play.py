@@ -13,16 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from processor.cli.demo.folder import DATABASE
-from processor.cli.demo.plan import CANCELLED, Planned
+from processor.cli.demo.plan import CANCELLED, CLOCK, Planned
 from processor.db import Database
 from processor.errors import StartRefused
 from processor.lifecycle import FINAL, Status
 from processor.queue import lookup
 
 INSERT = (
-    'INSERT INTO jobs (type, payload, priority, owner, subject, "key", concurrency_key, parent_id, on_complete)'
+    'INSERT INTO jobs (type, payload, priority, owner, subject, "key", concurrency_key, on_complete, parent_id)'
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
+PAUSE = "UPDATE schedules SET paused = true"
 CANCEL = f"UPDATE jobs SET cancel_requested = true WHERE type = '{CANCELLED}'"  # noqa: S608 - a word of ours
 LOG = "processor.log"
 LOOK_SECONDS = 0.2
@@ -43,7 +44,14 @@ class View:
 def insert(folder: Path, planned: Sequence[Planned]) -> None:
     """Put rows in as any program does: the database's own driver, one transaction."""
     with closing(sqlite3.connect(folder / DATABASE, timeout=10)) as connection, connection:
-        connection.executemany(INSERT, [one.row for one in planned])
+        connection.executemany(INSERT, [one.row() for one in planned])
+
+
+def insert_batch(folder: Path, planned: Sequence[Planned]) -> None:
+    """Put in a row and its children, in the same way."""
+    with closing(sqlite3.connect(folder / DATABASE, timeout=10)) as connection, connection:
+        parent = connection.execute(INSERT, planned[0].row()).lastrowid
+        connection.executemany(INSERT, [one.row(parent) for one in planned[1:]])
 
 
 def ask_to_cancel(folder: Path) -> None:
@@ -52,8 +60,16 @@ def ask_to_cancel(folder: Path) -> None:
         connection.execute(CANCEL)
 
 
-def look(database: Database) -> View:
-    counts = lookup.counts(database, lookup.Filter())
+def stop_clock(folder: Path) -> None:
+    """Let the schedule make no more jobs, by plain SQL."""
+    with closing(sqlite3.connect(folder / DATABASE, timeout=10)) as connection, connection:
+        connection.execute(PAUSE)
+
+
+def look(database: Database, *, clock: bool = False) -> View:
+    """Count what was put in; `clock`: what the schedule made instead."""
+    found = lookup.counts(database, lookup.Filter())
+    counts = {key: count for key, count in found.items() if (key[0] == CLOCK) is clock}
     running = lookup.jobs_page(database, lookup.Filter(statuses=(Status.RUNNING,)), limit=20)
     done = sum(count for (_, status), count in counts.items() if status in FINAL)
     waiting = lookup.jobs_page(database, lookup.Filter(statuses=(Status.WAITING,)), limit=1)
@@ -125,6 +141,14 @@ def watch(
         _must_go_on(process, folder, view, deadline)
         time.sleep(LOOK_SECONDS)
     show(view)
+
+
+def watch_clock(database: Database, process: subprocess.Popen[bytes], folder: Path, limit: float) -> None:
+    """Look until what the schedule made has ended, too."""
+    deadline = time.monotonic() + limit
+    while (view := look(database, clock=True)).done < view.total:
+        _must_go_on(process, folder, view, deadline)
+        time.sleep(LOOK_SECONDS)
 
 
 def _must_go_on(process: subprocess.Popen[bytes], folder: Path, view: View, deadline: float) -> None:

@@ -7,7 +7,7 @@ from statistics import median
 
 import click
 
-from processor.cli.demo.plan import Planned
+from processor.cli.demo.plan import CLOCK, Planned
 from processor.cli.jobs import state
 from processor.cli.shown import Column, Row, counted, span, visible, write_table
 from processor.db import Database
@@ -32,7 +32,8 @@ def read(database: Database, planned: Sequence[Planned], pages: Path) -> Ended:
     """Read how everything ended, and what is not as planned."""
     jobs = lookup.jobs_page(database, lookup.Filter(), limit=ALL)[::-1]
     ended = Ended(jobs, lookup.notifications_page(database, limit=ALL))
-    ended.deviations = [*_deviations(jobs, planned), *_missing(ended, pages)]
+    put_in = [job for job in jobs if job["type"] != CLOCK]
+    ended.deviations = [*_deviations(put_in, planned), *_missing(ended, pages)]
     return ended
 
 
@@ -53,6 +54,8 @@ def _missing(ended: Ended, pages: Path) -> Iterator[str]:
         yield f"{len(ended.jobs)} jobs ended and {len(ended.notifications)} notifications were written"
     if not (pages / "index.html").is_file():
         yield f"there is no {pages / 'index.html'}"
+    if not any(job["type"] == CLOCK for job in ended.jobs):
+        yield "the schedule made no job"
 
 
 COLUMNS = (

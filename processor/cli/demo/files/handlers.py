@@ -85,3 +85,8 @@ def write_a_line(job: Job, line: str) -> None:
     time.sleep(0.3)
     with (PAGES / "poem.txt").open("a", encoding="utf-8") as poem:
         poem.write(f"{line}\n")
+
+
+def tell_the_time(job: Job) -> str:
+    """Say for which instant the schedule made this job."""
+    return str(job.key)
