@@ -14,8 +14,9 @@ from collections.abc import Callable
 
 from processor import happenings as h
 from processor.db import schema
+from processor.errors import StartRefused
 from processor.happenings import Happenings
-from processor.queue import leases, upkeep, wakeup
+from processor.queue import leases, turns_index, upkeep, wakeup
 from processor.settings import Settings
 from processor.work.chores import Chores
 from processor.work.claiming import Claiming
@@ -24,7 +25,7 @@ from processor.work.listener import Listener
 from processor.work.listening import Listening
 from processor.work.patience import Patience
 from processor.work.reading import Reading
-from processor.work.roster import call_up
+from processor.work.roster import Roster, call_up
 from processor.work.sampler import Sampler
 from processor.work.settling import Settling
 from processor.work.signals import Signals
@@ -123,9 +124,13 @@ class Daemon:
             self._pulse()
             with patience.step():
                 schema.check(self._state.database)
+                self._make_turns_index(self._state.roster)
                 return True
             self._sleep(patience.again_at - time.monotonic())
         return False
+
+    def _make_turns_index(self, roster: Roster) -> None:
+        turns_index.ensure(self._state.database, [one.rules for one in roster.types.values()])
 
     def _be_born(self) -> None:
         self._state.life = Incarnation(self._state.settings.processor.run_dir)
@@ -231,6 +236,11 @@ class Daemon:
             settings = settings.model_copy(update={"database": state.settings.database})
         state.settings, state.roster, state.more_is_due = settings, roster, True
         self._chores.set_pace()
+        try:
+            with state.patience.step():
+                self._make_turns_index(roster)
+        except StartRefused as error:
+            self._happenings.emit(h.SettingsRefused(f"{error} The rest is in force, and turns are slow."))
         with state.patience.step():
             state.life.describe(settings, roster, state.database)
         self._happenings.emit(h.SettingsReloaded(tuple(sorted(roster.types))))

@@ -12,6 +12,7 @@ from processor.queue.explain import explain
 from processor.queue.rules import Rules
 from processor.queue.settle import settle
 from tests.queue.conftest import Queue, verdict_of
+from tests.queue.test_admission import SOON
 from tests.queue.test_claim import EARLIER, LATER
 
 
@@ -122,10 +123,13 @@ RULES: list[dict[str, Any]] = [
     {"dedupe": "none"},
     {"dedupe": "payload", "reuse_result_for": 600.0},
     {"reuse_result_for": 600.0, "across_owners": True, "max_concurrent": 3},
+    {"fair": "owner", "max_concurrent": 2},
+    {"age_priority": "1 per 10m", "rate": "5/h"},
+    {"fair": "owner", "age_priority": "2 per 10m", "max_concurrent": 3},
 ]
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(20))
 def test_what_explain_calls_runnable_is_what_the_next_claim_takes(queue: Queue, seed: int) -> None:
     """Random rows, random ends, a random rule: before each claim everybody is explained, and the claim agrees."""
     chance = random.Random(seed)
@@ -161,6 +165,11 @@ def _happen(queue: Queue, chance: random.Random, held: list[Any]) -> None:
         job = held.pop(chance.randrange(len(held)))
         kind = chance.choice([Kind.RETURNED, Kind.RETURNED, Kind.RAISED, Kind.CANCELLED])
         settle(queue.database, [verdict_of(job, kind, result="1" if kind is Kind.RETURNED else None)])
+    if chance.random() < 0.4:
+        aged = SOON[queue.kind].format(300 + 600 * chance.randint(0, 5))
+        queue.rows(
+            f"UPDATE jobs SET created_at = {aged} WHERE status = 'pending' AND priority = {chance.randint(1, 9)}"
+        )
     if chance.random() < 0.2:
         queue.rows(f"UPDATE jobs SET status = 'paused' WHERE status = 'pending' AND priority = {chance.randint(1, 9)}")
     if chance.random() < 0.2:

@@ -35,7 +35,11 @@ TYPES: dict[str, dict[str, Any]] = {
     "few": {"max_concurrent": 2},
     "slow": {"rate": f"{RATE}/h"},
     "wide": {"max_per_lane": 2, "reuse_result_for": 600.0},
+    "shared": {"fair": "owner", "max_concurrent": 3},
+    "aged": {"fair": "owner", "age_priority": "1 per 10m"},
 }
+ORDERED_WITHIN: dict[str, tuple[int, ...]] = {"shared": (2, 5), "aged": (2, 5)}
+"""Of these only rows of one priority and one owner are in the order of claims, as places in a row of `_due`."""
 UNFINISHED = "status NOT IN ('completed', 'failed', 'cancelled')"
 PROCESSORS = ("p1", "p2", "p3")
 
@@ -63,9 +67,14 @@ class Machine(RuleBasedStateMachine):
         for name in PROCESSORS:
             self.queue.register(name)
 
-    @rule(type_=st.sampled_from(list(TYPES)), priority=st.integers(1, 3), count=st.integers(1, 5))
-    def insert(self, type_: str, priority: int, count: int) -> None:
-        self.queue.insert("type, priority", *[f"'{type_}', {priority}"] * count)
+    @rule(
+        type_=st.sampled_from(list(TYPES)),
+        priority=st.integers(1, 3),
+        owner=st.sampled_from(["NULL", "'me'", "'you'"]),
+        count=st.integers(1, 5),
+    )
+    def insert(self, type_: str, priority: int, owner: str, count: int) -> None:
+        self.queue.insert("type, priority, owner", *[f"'{type_}', {priority}, {owner}"] * count)
 
     @rule(
         type_=st.sampled_from(list(TYPES)),
@@ -242,21 +251,25 @@ class Machine(RuleBasedStateMachine):
 
     def _due(self) -> dict[int, tuple[Any, ...]]:
         rows = self.queue.rows(
-            "SELECT id, type, priority, created_at, concurrency_key FROM jobs WHERE status = 'pending'"
+            "SELECT id, type, priority, created_at, concurrency_key, owner FROM jobs WHERE status = 'pending'"
         )
         return {row[0]: row for row in rows}
 
     def _in_order(self, before: dict[int, tuple[Any, ...]], taken: list[int]) -> None:
         """Of each type, what was passed over must have had a reason: nothing that nothing keeps comes after."""
         assert taken == sorted(taken, key=lambda job: (-before[job][2], before[job][3], job)), "best first"
-        for type_, lane in {(before[id][1], before[id][4]) for id in taken}:
-            mine = [id for id in taken if before[id][1] == type_ and before[id][4] == lane]
+        for line in {self._line(before[id]) for id in taken}:
+            mine = [id for id in taken if self._line(before[id]) == line]
             last = max((-before[id][2], before[id][3], id) for id in mine)
             for id, row in before.items():
-                passed_over = id not in taken and row[1] == type_ and row[4] == lane
+                passed_over = id not in taken and self._line(row) == line
                 if passed_over and (-row[2], row[3], id) < last:
                     status, reason = self.queue.status(id)
                     assert status != "pending", f"{id} is pending, and one after it was taken: {taken}, {reason}"
+
+    def _line(self, row: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Give what rows have in common that are in order among each other: type, lane, and what its type says."""
+        return (row[1], row[4], *(row[place] for place in ORDERED_WITHIN.get(row[1], ())))
 
 
 EXAMPLES = {"sqlite": 100, "postgresql": 15, "mariadb": 40}

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Float,
     Subquery,
     bindparam,
+    collate,
     column,
     func,
     text,
@@ -57,6 +58,10 @@ class Dialect:
     """One connection reaches more than one set of tables."""
     claims_in_one_statement: ClassVar[bool] = False
     """A claim may be one statement with row locks inside; otherwise it is a short transaction."""
+    has_partial_indexes: ClassVar[bool] = True
+    """An index can be one of some rows only."""
+    bytewise_collation: ClassVar[str] = ""
+    """By which names are compared byte by byte, where they are not so anyway."""
     has_notices: ClassVar[bool] = False
     """The database can tell a waiting connection that something happened."""
     retryable: ClassVar[frozenset[str]] = frozenset()
@@ -115,6 +120,10 @@ class Dialect:
     def among(self, identity: ColumnElement[Any]) -> ColumnElement[bool]:
         """State that a primary key is one of the parameter `ids`; by a join alone MariaDB scans, and locks, all."""
         return identity.in_(bindparam("ids", expanding=True))
+
+    def bytewise(self, name: ColumnElement[Any]) -> ColumnElement[Any]:
+        """Give a name so that it is compared byte by byte, as Python compares."""
+        return collate(name, self.bytewise_collation) if self.bytewise_collation else name
 
     def json(self, value: ColumnElement[Any]) -> ColumnElement[Any]:
         """Give a text as JSON, where the database does not take one for the other."""

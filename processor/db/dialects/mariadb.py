@@ -40,6 +40,7 @@ NAME_TYPE = f"VARCHAR({NAME_LENGTH}) COLLATE utf8mb4_bin"
 class MariaDB(Dialect):
     driver = "mysql+pymysql"
     extra = "[mariadb]"
+    has_partial_indexes = False
     retryable = frozenset({"1213", "1205", "1020"})
     refused = frozenset(
         {"1264", "1265", "1292", "1366", "1406", "1441", "3140", "3141", "4025", "3819", "1048", "1153", "1644", "4038"}
