@@ -30,7 +30,7 @@ from processor.lifecycle import Status
 from processor.queue import claim_statement
 from processor.queue.admission import Ask, admit
 from processor.queue.duplicates import Reused
-from processor.queue.line import Line, Standing
+from processor.queue.line import Standing, standings
 from processor.queue.quarantine import Misfit, find_misfits
 from processor.queue.rules import NO_RULES, Rules
 from processor.queue.taking import ClaimedJob, alive, claimed, order, rank, take
@@ -230,11 +230,10 @@ class _Bid:
         """Read the first rows of the types that have an order of their own, without locking them."""
         if not self.has_orders:
             return self
-        standings = {one.type: list[Standing]() for one in self.wanted if one.rules.have_an_order}
-        for one, room in self._rooms(connection, list(standings)):
-            line = Line.read(connection, self.dialect, one.type, one.rules)
-            standings[one.type] = line.standings(room, self.without)
-        return replace(self, standings=standings)
+        found = {one.type: list[Standing]() for one in self.wanted if one.rules.have_an_order}
+        for one, room in self._rooms(connection, list(found)):
+            found[one.type] = standings(connection, self.dialect, one.type, one.rules, room, self.without)
+        return replace(self, standings=found)
 
     @property
     def claim(self) -> dict[str, Any]:
@@ -249,13 +248,13 @@ class _Bid:
         return replace(self, wanted=tuple(one for one in self.wanted if one.type in types), slots=slots)
 
     def claim_at_once(self, connection: Connection) -> _Step:
-        standings = [standing for one in self.wanted for standing in self._standings_of(one)]
-        statement = claim_statement.statement(self.dialect, self.max_payload_bytes, self.without, bool(standings))
+        standing = [row for one in self.wanted for row in self._standings_of(one)]
+        statement = claim_statement.statement(self.dialect, self.max_payload_bytes, self.without, bool(standing))
         given = {
             "wanted": document(_asked(one) for one in self.wanted if one.type not in self.standings),
             "slots": self.slots.jobs,
             "processes": self.slots.processes,
-            **({"standings": document(standings)} if standings else {}),
+            **({"standings": document(standing)} if standing else {}),
         }
         step = _Step()
         for *row, guarded in connection.execute(statement, {**self.claim, **given}):
@@ -275,7 +274,7 @@ class _Bid:
         """Give the types that have due rows, the one with the best row first."""
         wanted = document({"type": one.type} for one in self.wanted if one.type not in self.standings)
         heads: list[Any] = list(connection.execute(_heads_of(self.dialect, self.without), {"wanted": wanted}))
-        heads += [standings[0] for standings in self.standings.values() if standings]
+        heads += [rows[0] for rows in self.standings.values() if rows]
         return [row.type for row in sorted(heads, key=rank)]
 
     def claim_in_steps(self, connection: Connection, types: Sequence[str]) -> _Step:

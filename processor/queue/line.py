@@ -6,17 +6,19 @@ skipping all rows of the one before. So 500,000 rows of one owner cost what 500 
 """
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
-from itertools import groupby
-from typing import Any, NamedTuple, Self
+from itertools import groupby, islice
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, literal_column, select, union_all
+from sqlalchemy import Connection, Select, bindparam, literal_column, select, union_all
 
-from models import job_types, jobs, now
+from models import jobs, now
 from models.types import Identity, Name
 from processor.ageing import Ageing
 from processor.db.dialects import Dialect
+from processor.queue import turns_index
 from processor.queue.rules import Rules
 from processor.queue.taking import order
 from processor.queue.where import is_due_without
@@ -24,8 +26,8 @@ from processor.turns import Place, Rank, Turns, merged
 
 PRIORITIES = 100
 """Priorities, each with more rows than are asked for, that are compared by their levels; what is below is not seen."""
-OWNERS = 600
-"""Owners that are found in one go: MariaDB ends a recursion after 1,000."""
+PAGE = 50
+"""Rows that are read to find some owners; where they are all of one, the next page begins behind him."""
 ROWS = 2_000
 """Rows of the owners of one priority that are read in one go, unless a single one has more turns than that."""
 TOGETHER = 10
@@ -43,6 +45,15 @@ class Standing(NamedTuple):
     key: None = None
 
 
+def standings(
+    connection: Connection, dialect: Dialect, type_: str, rules: Rules, size: int, without: Collection[int] = ()
+) -> list[Standing]:
+    """Give the best rows as they compete with those of other types: by their levels, whosever turn it is."""
+    instant = connection.execute(select(now())).scalar_one()
+    line = Line(connection, dialect, type_, replace(rules, fair="none"), Turns(), instant)
+    return [Standing(row.id, type_, line.level(row), row.created_at) for row in line.first(size, without)]
+
+
 class Line:
     """The due rows of one type, as its rules order them at an instant. Raises `ValueError` for an unreadable ageing."""
 
@@ -57,23 +68,12 @@ class Line:
         self._instant = instant
         self.turns = turns
 
-    @classmethod
-    def read(cls, connection: Connection, dialect: Dialect, type_: str, rules: Rules) -> Self:
-        """Read whose turn was the latest."""
-        said = select(job_types.c.turns).where(job_types.c.name == type_).scalar_subquery()
-        turns, instant = connection.execute(select(said, now())).one()
-        return cls(connection, dialect, type_, rules, Turns.read(turns), instant)
-
-    def standings(self, size: int, without: Collection[int] = ()) -> list["Standing"]:
-        """Give the first rows as they compete with those of other types: by their levels."""
-        rows = self.first(size, without)
-        return [Standing(row.id, self._type, self._level(row), row.created_at) for row in rows]
-
     def first(self, size: int, without: Collection[int] = ()) -> list[Place]:
         """Give the first rows, as many as `size` where there are so many."""
-        return merged(self._ranks(size, frozenset(without)), size, self._level)
+        return merged(self._ranks(size, frozenset(without)), size, self.level)
 
-    def _level(self, place: Place) -> int:
+    def level(self, place: Place) -> int:
+        """Give what the priority of a row has become."""
         if self._ageing is None:
             return place.priority
         return self._ageing.level(place.priority, place.created_at, self._instant)
@@ -110,8 +110,8 @@ class Line:
 
     def _in_turn(self, priority: int, size: int, without: frozenset[int]) -> list[Place]:
         """Read the first rows of one priority of which there are more: round by round, until there are enough."""
-        heads = self._heads(priority, size, without)
-        if len(heads) >= min(size, OWNERS):
+        heads = list(islice(self._heads(priority, size, without), size))
+        if len(heads) >= size:
             return heads
         rounds = size if len(heads) * size <= ROWS else 2 * size // len(heads)
         lines, open_ended = {head.owner: [head] for head in heads}, list(heads)
@@ -125,23 +125,33 @@ class Line:
         rows = sorted((place for line in lines.values() for place in line), key=lambda row: (row.created_at, row.id))
         return self.turns.in_turn(rows)[:size]
 
-    def _heads(self, priority: int, size: int, without: frozenset[int]) -> list[Place]:
-        """Read the oldest row of each owner, in the order of their turns, of so many owners."""
-        nobody, every = _nobodys(without).limit(literal_column("1")), _heads(self._dialect, without, None)
+    def _heads(self, priority: int, size: int, without: frozenset[int]) -> Iterator[Place]:
+        """Read the oldest row of each owner, in the order of their turns."""
+        asked = {"priority": priority, "most": min(size, PAGE)}
         latest = self.turns.latest.get(priority)
-        if priority not in self.turns.latest:
-            stretches = [nobody, every]
+        if priority in self.turns.latest and latest is None:
+            yield from self._named(asked, without)
+            yield from self._read(_nobodys(self._dialect, without), **asked)[:1]
         elif latest is None:
-            stretches = [every, nobody]
+            yield from self._read(_nobodys(self._dialect, without), **asked)[:1]
+            yield from self._named(asked, without)
         else:
-            after, until = (_heads(self._dialect, without, bound) for bound in ("after", "until"))
-            stretches = [after, nobody, until]
-        heads: list[Place] = []
-        for statement in stretches:
-            if len(heads) < size:
-                most = min(size - len(heads), OWNERS)
-                heads += self._read(statement, priority=priority, most=most, latest=latest)
-        return heads
+            yield from self._named(asked, without, after=latest)
+            yield from self._read(_nobodys(self._dialect, without), **asked)[:1]
+            yield from self._named(asked, without, until=latest)
+
+    def _named(
+        self, asked: dict[str, Any], without: frozenset[int], after: str | None = None, until: str | None = None
+    ) -> Iterator[Place]:
+        """Read the oldest row of each owner who has a name, past all other rows of the one before."""
+        while True:
+            bounds = (after is not None, until is not None)
+            rows = self._read(_named(self._dialect, without, *bounds), **asked, after=after, until=until)
+            for _, line in groupby(rows, key=lambda row: row.owner):
+                yield next(line)
+            if len(rows) < asked["most"] or rows[-1].owner == after:
+                return
+            after = rows[-1].owner
 
     def _lines(self, heads: Sequence[Place], rounds: int, without: frozenset[int]) -> Iterator[list[Place]]:
         """Read the oldest rows of each of these owners."""
@@ -151,7 +161,7 @@ class Line:
             asked = {"priority": part[0].priority, "most": rounds}
             rows = self._read(_lines(self._dialect, without, tuple(named)), **asked, **named) if named else []
             if len(named) < len(part):
-                rows += self._read(_nobodys(without), **asked)
+                rows += self._read(_nobodys(self._dialect, without), **asked)
             for head in part:
                 yield [row for row in rows if row.owner == head.owner] or [head]
 
@@ -187,38 +197,32 @@ def _by_age(without: frozenset[int]) -> Select[Any]:
     return _places(without, _of_priority()).order_by(jobs.c.created_at, jobs.c.id).limit(_most())
 
 
+def _by_owner(dialect: Dialect, without: frozenset[int], *which: Any, fixed: bool = False) -> Select[Any]:
+    """Read rows of one priority by owner and age; `fixed`: they are of one."""
+    rows = _places(without, _of_priority(), *which).limit(_most())
+    owner, age = (dialect.bytewise(jobs.c.owner),), (jobs.c.created_at, jobs.c.id)
+    if fixed:
+        return dialect.by_index(rows, jobs, turns_index.NAME, age, fixed=owner)
+    return dialect.by_index(rows, jobs, turns_index.NAME, owner + age)
+
+
 @lru_cache(maxsize=64)
-def _nobodys(without: frozenset[int]) -> Select[Any]:
+def _nobodys(dialect: Dialect, without: frozenset[int]) -> Select[Any]:
     """Read the oldest rows that have no owner."""
-    return _by_age(without).where(jobs.c.owner.is_(None))
+    return _by_owner(dialect, without, jobs.c.owner.is_(None), fixed=True)
+
+
+@lru_cache(maxsize=64)
+def _named(dialect: Dialect, without: frozenset[int], is_after: bool, is_until: bool) -> Select[Any]:
+    """Read rows by owner: all, those `after` a name, those `until` one."""
+    owner = dialect.bytewise(jobs.c.owner)
+    begin = owner > bindparam("after", type_=Name) if is_after else owner >= literal_column("''")
+    return _by_owner(dialect, without, begin, *([owner <= bindparam("until", type_=Name)] if is_until else []))
 
 
 @lru_cache(maxsize=64)
 def _lines(dialect: Dialect, without: frozenset[int], owners: tuple[str, ...]) -> Any:
     """Read the oldest rows of the owners in the parameters of these names, up to `most` of each."""
-    mine = [dialect.bytewise(jobs.c.owner) == bindparam(name, type_=Name) for name in owners]
-    return union_all(*(select(_by_age(without).where(one).subquery()) for one in mine))
-
-
-@lru_cache(maxsize=64)
-def _heads(dialect: Dialect, without: frozenset[int], bound: str | None) -> Any:
-    """Skip from owner to owner by name, and read the oldest row of each: `after` the `latest`, `until` it, or all."""
-    mine, latest = dialect.bytewise(jobs.c.owner), bindparam("latest", type_=Name)
-    due = (jobs.c.type == bindparam("type", type_=Name), *is_due_without(without), _of_priority())
-    until = [mine <= latest] if bound == "until" else []
-
-    def first(begin: ColumnElement[bool]) -> Select[Any]:
-        return select(jobs.c.owner).where(*due, begin, *until).order_by(mine).limit(literal_column("1"))
-
-    begin = first(mine > latest if bound == "after" else mine >= literal_column("''"))
-    turn = select(literal_column("1", Identity).label("number"), begin.scalar_subquery().label("owner"))
-    turns = turn.cte("turns", recursive=True)
-    following = first(mine > turns.c.owner).correlate(turns).scalar_subquery()
-    more = (turns.c.owner.is_not(None), turns.c.number < _most())
-    turns = turns.union_all(select(turns.c.number + literal_column("1"), following).where(*more))
-    oldest = select(jobs.c.id).where(*due, mine == turns.c.owner).order_by(jobs.c.created_at, jobs.c.id)
-    id = oldest.limit(literal_column("1")).correlate(turns).scalar_subquery()
-    found = select(turns.c.number, id.label("id")).where(turns.c.owner.is_not(None)).subquery("found")
-    head = jobs.alias("head")
-    read = select(head.c.id, head.c.priority, head.c.created_at, head.c.owner)
-    return read.join(found, found.c.id == head.c.id).order_by(found.c.number)
+    owner, named = dialect.bytewise(jobs.c.owner), (bindparam(name, type_=Name) for name in owners)
+    lines = (_by_owner(dialect, without, owner >= name, owner <= name) for name in named)  # an equation loses the order
+    return union_all(*(select(line.subquery()) for line in lines))

@@ -1,7 +1,7 @@
 """The index by which owners are found who take turns; only who has a type with `fair` pays for it.
 
 It costs every insert some microseconds, where rows have owners (docs/performance.md), so that it is not one of the
-tables' own: the first processor that runs such a type makes it. Without it turns are right, and slow in a long queue.
+tables' own: the first processor that runs such a type makes it.
 """
 
 from collections.abc import Iterable

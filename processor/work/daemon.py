@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from processor import happenings as h
 from processor.db import schema
-from processor.errors import StartRefused
+from processor.errors import JobtableError
 from processor.happenings import Happenings
 from processor.queue import leases, turns_index, upkeep, wakeup
 from processor.settings import Settings
@@ -231,16 +231,16 @@ class Daemon:
             self._happenings.emit(h.SettingsRefused(reading.error))
             return
         settings, roster = reading.found
+        try:
+            self._make_turns_index(roster)
+        except JobtableError as error:
+            self._happenings.emit(h.SettingsRefused(str(error)))
+            return
         if settings.database != state.settings.database:
             self._happenings.emit(h.SettingsRefused("[database] changed, which needs a restart; the rest is in force."))
             settings = settings.model_copy(update={"database": state.settings.database})
         state.settings, state.roster, state.more_is_due = settings, roster, True
         self._chores.set_pace()
-        try:
-            with state.patience.step():
-                self._make_turns_index(roster)
-        except StartRefused as error:
-            self._happenings.emit(h.SettingsRefused(f"{error} The rest is in force, and turns are slow."))
         with state.patience.step():
             state.life.describe(settings, roster, state.database)
         self._happenings.emit(h.SettingsReloaded(tuple(sorted(roster.types))))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from processor.outcome import Kind
-from processor.queue import control, leases
+from processor.queue import control, leases, turns_index
 from processor.queue.explain import explain
 from processor.queue.rules import Rules
 from processor.queue.settle import settle
@@ -19,6 +19,7 @@ from tests.queue.test_claim import EARLIER, LATER
 def tell(queue: Queue, **types: dict[str, Any]) -> None:
     """Let the living processor say that it runs these types, with these rules."""
     facts = {name: Rules(**rules).facts() for name, rules in types.items()}
+    turns_index.ensure(queue.database, [Rules(**rules) for rules in types.values()])
     leases.describe(queue.database, "p1", json.dumps(facts), 100)
 
 

@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 )
 
 from processor.outcome import Kind
-from processor.queue import control, leases, upkeep, waiting
+from processor.queue import control, leases, turns_index, upkeep, waiting
 from processor.queue.lookup import Filter
 from processor.queue.rules import Rules
 from processor.queue.settle import settle
@@ -63,6 +63,7 @@ class Machine(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
+        turns_index.ensure(self.queue.database, [Rules(**rules) for rules in TYPES.values()])
         self.ages = dict.fromkeys(PROCESSORS, 0)
         for name in PROCESSORS:
             self.queue.register(name)
@@ -179,6 +180,7 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def no_limit_is_exceeded(self) -> None:
         assert self._running("few") <= self.limit
+        assert self._running("shared") <= TYPES["shared"]["max_concurrent"]
 
     @invariant()
     def no_lane_is_too_full(self) -> None:

@@ -9,7 +9,9 @@ from sqlalchemy import (
     ColumnElement,
     Engine,
     Float,
+    Select,
     Subquery,
+    Table,
     bindparam,
     collate,
     column,
@@ -120,6 +122,15 @@ class Dialect:
     def among(self, identity: ColumnElement[Any]) -> ColumnElement[bool]:
         """State that a primary key is one of the parameter `ids`; by a join alone MariaDB scans, and locks, all."""
         return identity.in_(bindparam("ids", expanding=True))
+
+    def by_index(
+        self, statement: Select[Any], table: Table, index: str, order: tuple[Any, ...], fixed: tuple[Any, ...] = ()
+    ) -> Select[Any]:
+        """Order rows in such a way that the database goes by this index, which is there.
+
+        `fixed` are columns of the index, ahead of the `order`, of which these rows have one value.
+        """
+        return statement.order_by(*fixed, *order)  # which no other index can give
 
     def bytewise(self, name: ColumnElement[Any]) -> ColumnElement[Any]:
         """Give a name so that it is compared byte by byte, as Python compares."""

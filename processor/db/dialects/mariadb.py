@@ -6,6 +6,8 @@ from typing import Any, ClassVar
 from sqlalchemy import (
     ColumnElement,
     Float,
+    Select,
+    Table,
     func,
     literal_column,
     select,
@@ -98,6 +100,13 @@ class MariaDB(Dialect):
     def seconds_since(self, instant: ColumnElement[Any]) -> ColumnElement[float]:
         passed = func.timestampdiff(literal_column("MICROSECOND"), instant, now()) / 1_000_000.0
         return type_coerce(passed, Float(53))
+
+    def by_index(
+        self, statement: Select[Any], table: Table, index: str, order: tuple[Any, ...], fixed: tuple[Any, ...] = ()
+    ) -> Select[Any]:
+        for name in ("mysql", "mariadb"):
+            statement = statement.with_hint(table, f"FORCE INDEX ({index})", name)
+        return statement.order_by(*order)  # by a column that is fixed to null it would sort
 
     def table_sql(self, columns: Mapping[str, str], name: str) -> str:
         shape = ", ".join(f"`{key}` {self._types[kind]} PATH '$.{key}'" for key, kind in columns.items())
