@@ -43,6 +43,21 @@ def test_explain_knows_the_limit_of_one_processor(site: Site) -> None:
     site.await_status("completed", 2)
 
 
+def test_owners_take_turns_across_processors(site: Site) -> None:
+    """The first processor makes the index; 20 jobs of one owner are there before the one of another."""
+    site.write(
+        types='[types.quick]\npython = "deeds:spell"\nmax_concurrent = 1\nfair = "owner"\nage_priority = "1 per 10m"'
+    )
+    for owner in ["A"] * 20 + ["B", "C"]:
+        site.insert("quick", {"owner": owner}, seconds=0.01)
+    assert "fair" in site.command("config")
+    for name in ("one", "two"):
+        site.start("--name", name)
+    eventually(lambda: site.db.rows("SELECT count(*) FROM jobs WHERE status = 'completed'") == [(22,)], "all are done")
+    started = [owner for (owner,) in site.db.rows("SELECT owner FROM jobs ORDER BY started_at")]
+    assert started[:4] == ["A", "B", "C", "A"]
+
+
 def _most_at_once(site: Site) -> int:
     """How many handlers ran in the same moment, by what they wrote down themselves."""
     spells = [json.loads(line) for line in Path(site.log).with_suffix(".spells").read_text().splitlines()]
