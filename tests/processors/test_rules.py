@@ -45,9 +45,8 @@ def test_explain_knows_the_limit_of_one_processor(site: Site) -> None:
 
 def test_owners_take_turns_across_processors(site: Site) -> None:
     """The first processor makes the index; 20 jobs of one owner are there before the one of another."""
-    site.write(
-        types='[types.quick]\npython = "deeds:spell"\nmax_concurrent = 1\nfair = "owner"\nage_priority = "1 per 10m"'
-    )
+    rules = 'max_concurrent = 1\nfair = "owner"\nage_priority = "1 per 10m"'
+    site.write(types=f'[types.quick]\npython = "deeds:spell"\n{rules}')
     for owner in ["A"] * 20 + ["B", "C"]:
         site.insert("quick", {"owner": owner}, seconds=0.01)
     assert "fair" in site.command("config")
