@@ -119,7 +119,7 @@ def test_turns_and_levels_are_read_by_their_indexes(shared: Queue, rules: dict[s
             assert not re.search(BAD[shared.kind], plan), f"{statement}\n\n{plan}"
             if "LIMIT" in statement and "priority = " in statement:
                 by_owner = re.search(r"owner (COLLATE|>|IS NULL)", statement) is not None
-                assert ("jobs_turns" if by_owner else "jobs_due") in plan, f"{statement}\n\n{plan}"
+                assert _goes_by("jobs_turns" if by_owner else "jobs_due", plan), f"{statement}\n\n{plan}"
                 assert not re.search(SORTS[shared.kind], plan), f"it reads all to give some: {statement}\n\n{plan}"
 
 
@@ -128,7 +128,12 @@ def test_the_index_for_turns_is_not_taken_for_the_order_of_claims(shared: Queue)
         shared.take(types="a b", jobs=10)
     plans = [_plan(shared, *one) for one in sent if re.match(r"\s*(SELECT|WITH)", one[0]) and "priority DESC" in one[0]]
     assert plans
-    assert all("jobs_due" in plan and "jobs_turns" not in plan for plan in plans), plans
+    assert all(_goes_by("jobs_due", plan) and not _goes_by("jobs_turns", plan) for plan in plans), plans
+
+
+def _goes_by(index: str, plan: str) -> bool:
+    """Tell whether a plan uses an index; MariaDB also lists those that it could have used, one after the other."""
+    return re.search(rf"(\b|'){index}(', '\d+'|\b(?![,']))", plan) is not None
 
 
 def _plan(queue: Queue, statement: str, parameters: Any) -> str:
