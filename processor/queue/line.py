@@ -27,7 +27,7 @@ from processor.turns import Place, Rank, Turns, merged
 PRIORITIES = 100
 """Priorities, each with more rows than are asked for, that are compared by their levels; what is below is not seen."""
 PAGE = 50
-"""Rows that are read to find some owners; where they are all of one, the next page begins behind him."""
+"""Rows that are read to find some owners without a recursion; where they are all of one, the next begins behind him."""
 ROWS = 2_000
 """Rows of the owners of one priority that are read in one go, unless a single one has more turns than that."""
 TOGETHER = 10
@@ -127,7 +127,7 @@ class Line:
 
     def _heads(self, priority: int, size: int, without: frozenset[int]) -> Iterator[Place]:
         """Read the oldest row of each owner, in the order of their turns."""
-        asked = {"priority": priority, "most": min(size, PAGE)}
+        asked = {"priority": priority, "most": size if self._dialect.skips_by_recursion else min(size, PAGE)}
         latest = self.turns.latest.get(priority)
         if priority in self.turns.latest and latest is None:
             yield from self._named(asked, without)
@@ -144,6 +144,11 @@ class Line:
         self, asked: dict[str, Any], without: frozenset[int], after: str | None = None, until: str | None = None
     ) -> Iterator[Place]:
         """Read the oldest row of each owner who has a name, past all other rows of the one before."""
+        bounds = (after is not None, until is not None)
+        if self._dialect.skips_by_recursion:
+            rows = self._read(_skipping(self._dialect, without, *bounds), **asked, after=after, until=until)
+            yield from sorted(rows, key=lambda row: row.owner or "")
+            return
         while True:
             bounds = (after is not None, until is not None)
             rows = self._read(_named(self._dialect, without, *bounds), **asked, after=after, until=until)
@@ -218,6 +223,30 @@ def _named(dialect: Dialect, without: frozenset[int], is_after: bool, is_until: 
     owner = dialect.bytewise(jobs.c.owner)
     begin = owner > bindparam("after", type_=Name) if is_after else owner >= literal_column("''")
     return _by_owner(dialect, without, begin, *([owner <= bindparam("until", type_=Name)] if is_until else []))
+
+
+@lru_cache(maxsize=64)
+def _skipping(dialect: Dialect, without: frozenset[int], is_after: bool, is_until: bool) -> Any:
+    """Skip from owner to owner by name, and read the oldest row of each, in no order."""
+    owner = dialect.bytewise(jobs.c.owner)
+    due = (jobs.c.type == bindparam("type", type_=Name), *is_due_without(without), _of_priority())
+    until = [owner <= bindparam("until", type_=Name)] if is_until else []
+
+    def first(column: Any, *begin: Any) -> Any:
+        found = select(column).where(*due, *begin, *until).order_by(owner, jobs.c.created_at, jobs.c.id)
+        return found.limit(literal_column("1"))
+
+    begin = owner > bindparam("after", type_=Name) if is_after else owner >= literal_column("''")
+    number, name = literal_column("1", Identity).label("number"), first(jobs.c.owner, begin).scalar_subquery()
+    turns = select(number, name.label("owner")).cte("turns", recursive=True)
+    following = first(jobs.c.owner, owner > turns.c.owner).correlate(turns).scalar_subquery()
+    more = (turns.c.owner.is_not(None), turns.c.number < _most())
+    turns = turns.union_all(select(turns.c.number + literal_column("1"), following).where(*more))
+    oldest = first(jobs.c.id, owner >= turns.c.owner, owner <= turns.c.owner).correlate(turns).scalar_subquery()
+    found = select(oldest.label("id")).where(turns.c.owner.is_not(None)).subquery("found")
+    head = jobs.alias("head")
+    read = select(head.c.id, head.c.priority, head.c.created_at, head.c.owner)
+    return read.join(found, found.c.id == head.c.id)
 
 
 @lru_cache(maxsize=64)

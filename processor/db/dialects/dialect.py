@@ -64,6 +64,8 @@ class Dialect:
     """An index can be one of some rows only."""
     bytewise_collation: ClassVar[str] = ""
     """By which names are compared byte by byte, where they are not so anyway."""
+    skips_by_recursion: ClassVar[bool] = True
+    """A recursion that goes from value to value of an index looks each up there."""
     has_notices: ClassVar[bool] = False
     """The database can tell a waiting connection that something happened."""
     retryable: ClassVar[frozenset[str]] = frozenset()

@@ -43,6 +43,7 @@ class MariaDB(Dialect):
     driver = "mysql+pymysql"
     extra = "[mariadb]"
     has_partial_indexes = False
+    skips_by_recursion = False
     retryable = frozenset({"1213", "1205", "1020"})
     refused = frozenset(
         {"1264", "1265", "1292", "1366", "1406", "1441", "3140", "3141", "4025", "3819", "1048", "1153", "1644", "4038"}
