@@ -220,6 +220,15 @@ def test_a_type_with_turns_competes_with_others_by_its_places(queue: Queue) -> N
     assert ids(taken.jobs) == [32, 33, 1, 31]
 
 
+def test_beside_more_types_than_are_asked_at_once_a_type_with_turns_has_its_place(queue: Queue) -> None:
+    names = [f"t{number}" for number in range(30)]
+    queue.insert("type, priority", *[f"'{name}', 7" for name in names], "'a', 1", "'a', 9", "'a', 5", "'a', 5")
+    age(queue, 5500, "id = 31")  # nine steps: 10
+    limits = {"a": {"fair": "owner", "age_priority": "1 per 10m"}}
+    claims = [ids(queue.take(types=" ".join([*names, "a"]), jobs=16, limits=limits).jobs) for _ in range(3)]
+    assert claims == [[32, *range(1, 15), 31], [*range(15, 31)], [33, 34]]
+
+
 @pytest.mark.parametrize("closed", ["paused = true", "max_concurrent = 0", "rate_free_at = {}, rate_free_for = '1/h'"])
 def test_a_type_that_may_not_start_keeps_no_place_from_others(queue: Queue, closed: str) -> None:
     queue.insert("type, priority", *["'a', 9"] * 30, *["'b', 1"] * 5)
