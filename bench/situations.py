@@ -11,7 +11,7 @@ from statistics import median
 
 from bench.server import with_tables
 from processor import db
-from processor.queue import admission, leases, waiting
+from processor.queue import admission, leases, turns_index, waiting
 from processor.queue.claim import Slots, Wanted, claim
 from processor.queue.rules import Rules
 from tests.databases import Database, Server, Unavailable, choices
@@ -170,6 +170,41 @@ def _types(given: Database) -> list[Wanted]:
     return [NOTHING, *(Wanted(f"type {number}", process=False) for number in range(200))]
 
 
+def _beside_fair(given: Database) -> list[Wanted]:
+    """A type that uses nothing, where another one is fair: its rows lie in the index for turns, too."""
+    _shared(given, "other")
+    return [NOTHING]
+
+
+def _fair(given: Database, **more: str) -> list[Wanted]:
+    return [Wanted("nothing", process=False, rules=_shared(given, "nothing", **more))]
+
+
+def _shared(given: Database, type_: str, **more: str) -> Rules:
+    """500,000 rows of one owner, before 10,000 of 50 others."""
+    rules = Rules(fair="owner", age_priority=more.get("age_priority"))
+    with db.Database(given.url) as database:
+        turns_index.ensure(database, [rules])
+    other = "concat('o', n % 50)" if given.kind == "mariadb" else "'o' || (n % 50)"
+    _add(given, 500_000, "type, owner", f"'{type_}', 'a'")
+    _add(given, 10_000, "type, owner", f"'{type_}', {other}")
+    return rules
+
+
+def _aged(given: Database) -> list[Wanted]:
+    """500,000 rows of ten priorities."""
+    _add(given, 500_000, "type, priority", "'nothing', n % 10")
+    return [Wanted("nothing", process=False, rules=Rules(age_priority="1 per 10m"))]
+
+
+def _fair_and_aged(given: Database) -> list[Wanted]:
+    return _fair(given, age_priority="1 per 10m")
+
+
+def _decided(given: Database) -> list[Wanted]:
+    return [Wanted("nothing", process=False, rules=Rules(max_concurrent=1_000))]
+
+
 LANE = "100,000 rows wait in one lane"
 SITUATIONS: dict[str, Callable[[Database], list[Wanted]]] = {
     "clean": _clean,
@@ -181,4 +216,9 @@ SITUATIONS: dict[str, Callable[[Database], list[Wanted]]] = {
     "500,000 rows of a type out of rate ahead": _rate,
     "1,000,000 finished rows": _finished,
     "200 types": _types,
+    "clean, and the type has a limit, so that admission decides": _decided,
+    "fair: 500,000 rows of one owner before 50 others": _fair,
+    "ageing: 500,000 rows of ten priorities": _aged,
+    "fair and ageing": _fair_and_aged,
+    "a type without, beside a fair one of 510,000 rows": _beside_fair,
 }

@@ -47,6 +47,7 @@ class JobType(Base):
     rate_log: Mapped[str | None] = mapped_column(LongText, comment="state of the rate: the latest starts")
     rate_free_at: Mapped[datetime | None] = instant("state of the rate: no start before this instant")
     rate_free_for: Mapped[str | None] = mapped_column(Name, comment="state of the rate: the rate it was found with")
+    turns: Mapped[str | None] = mapped_column(LongText, comment="state of fair shares: whose turn was the latest")
     updated_at: Mapped[datetime] = stamped("latest change")
 
     __table_args__: Any = (
@@ -128,7 +129,7 @@ wakeups: Table = Wakeup.__table__  # type: ignore[assignment]
 schedules: Table = Schedule.__table__  # type: ignore[assignment]
 api_tokens: Table = ApiToken.__table__  # type: ignore[assignment]
 
-for _column, _sort in (("max_concurrent", "integer"), ("rate", "text"), ("rate_log", "text")):
+for _column, _sort in (("max_concurrent", "integer"), ("rate", "text"), ("rate_log", "text"), ("turns", "text")):
     job_types.append_constraint(
         CheckConstraint(
             f"typeof({_column}) IN ('{_sort}', 'null')", name=f"job_types_{_column}_is_{_sort}_or_null"

@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from processor import provenance
+from processor.ageing import Ageing
 from processor.cron import Cron
 from processor.errors import SettingsError
 from processor.quantities import (
@@ -62,6 +63,7 @@ Function = Annotated[str, AfterValidator(matching(f"{_NAME}:{_NAME}", 'a functio
 PrintableName = Annotated[
     str, AfterValidator(matching(r"[^\x00-\x1f\x7f]{1,200}", "1 to 200 letters without line ends"))
 ]
+AgePriority = Annotated[str, AfterValidator(lambda text: str(Ageing.parse(text)))]
 StartRate = Annotated[str, AfterValidator(lambda text: str(Rate.parse(text)))]
 CronText = Annotated[str, AfterValidator(lambda text: text if Cron.parse(text) else "")]
 ZoneName = Annotated[str, AfterValidator(lambda name: zone_of(name).key)]
@@ -233,6 +235,8 @@ class Type(Section):
     reuse_result_for: Seconds = 0.0
     across_owners: bool = False
     queue_limit: Annotated[int, Field(ge=1)] | None = None
+    fair: Literal["none", "owner"] = "none"
+    age_priority: AgePriority | None = None
     interpreter: File | None = None
     pythonpath: Files | None = None
     environment: Table = Field(default={}, repr=False)

@@ -131,6 +131,8 @@ def test_an_unknown_key_is_refused_with_its_place_and_the_nearest_key(
 @pytest.mark.parametrize(
     ("toml", "words"),
     [
+        ("[types.a]\ncommand = ['x']\nage_priority = 'soon'", 'expected priority per time, such as "1 per 10m"'),
+        ("[types.a]\ncommand = ['x']\nfair = 'tenant'", "fair = \"tenant\": expected 'none' or 'owner'"),
         ("[processor]\ntimeout = 'soon'", '[processor] timeout = "soon": expected seconds (30)'),
         ("[processor]\ntimeout = -1", "[processor] timeout = -1: expected greater than"),
         ("[processor]\ntimeout = 0", "timeout = 0: expected greater than 0"),

@@ -69,13 +69,19 @@ def upgrade() -> None:
         sa.Column("rate_log", LongText, comment="state of the rate: the latest starts"),
         sa.Column("rate_free_at", Instant(), comment="state of the rate: no start before this instant"),
         sa.Column("rate_free_for", Name, comment="state of the rate: the rate it was found with"),
+        sa.Column("turns", LongText, comment="state of fair shares: whose turn was the latest"),
         sa.Column("updated_at", Instant(), nullable=False, server_default=now(), comment="latest change"),
         sa.CheckConstraint("max_concurrent >= 0", name="job_types_max_concurrent_is_not_negative"),
         *(
             sa.CheckConstraint(
                 f"typeof({column}) IN ('{sort}', 'null')", name=f"job_types_{column}_is_{sort}_or_null"
             ).ddl_if(dialect="sqlite")
-            for column, sort in (("max_concurrent", "integer"), ("rate", "text"), ("rate_log", "text"))
+            for column, sort in (
+                ("max_concurrent", "integer"),
+                ("rate", "text"),
+                ("rate_log", "text"),
+                ("turns", "text"),
+            )
         ),
         *is_instant("job_types", "paused_until"),
         *is_instant("job_types", "rate_free_at"),

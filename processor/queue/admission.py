@@ -100,6 +100,8 @@ def _admit(connection: Connection, dialect: Dialect, ask: Ask, way: "_AtOnce") -
     if room > 0:
         decisions = _decide(connection, situation, ask, room)
     admitted = _carry_out(connection, dialect, ask, decisions, way)
+    if situation.rules.fair != "none" and admitted.rows:
+        _write_turns(connection, ask.type, situation, decisions.run, admitted.rows)
     if situation.rate:
         admitted.free_in = _write_starts(connection, dialect, ask.type, situation, situation.rate, len(admitted.rows))
     return admitted
@@ -175,6 +177,15 @@ def _carry_out(connection: Connection, dialect: Dialect, ask: Ask, decisions: De
     waiting += way.change(connection, dialect, list(decisions.wait_for), wait_for_equal)
     reused = way.change(connection, dialect, list(decisions.reuse), reuse)
     return Admitted(rows, len(waiting), reused, misfits=way.misfits)
+
+
+def _write_turns(
+    connection: Connection, type_: str, situation: Situation, order: Sequence[int], rows: Sequence[Any]
+) -> None:
+    """Write down whose turn was the latest."""
+    started = {row.id for row in rows}
+    turns = situation.turns_after([id for id in order if id in started])
+    connection.execute(update(job_types).where(job_types.c.name == type_).values(turns=turns.written()))
 
 
 def _write_starts(

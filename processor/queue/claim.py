@@ -14,8 +14,9 @@ step and is left alone; `admission` decides about as many, type by type. The cla
 """
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC
 from functools import lru_cache
 from typing import Any
 
@@ -29,6 +30,7 @@ from processor.lifecycle import Status
 from processor.queue import claim_statement
 from processor.queue.admission import Ask, admit
 from processor.queue.duplicates import Reused
+from processor.queue.line import Standing, standings
 from processor.queue.quarantine import Misfit, find_misfits
 from processor.queue.rules import NO_RULES, Rules
 from processor.queue.taking import ClaimedJob, alive, claimed, order, rank, take
@@ -146,6 +148,9 @@ def _admit_each(database: Database, bid: "_Bid", step: "_Step", taken: Taken, no
 def _first_step(database: Database, bid: "_Bid") -> "_Step":
     if not database.dialect.claims_in_one_statement:
         return _in_steps(database, bid)
+    if bid.has_orders:
+        with database.read() as connection:
+            bid = bid.with_standings(connection)
     if len(bid.wanted) <= MANY_TYPES:
         return database.single(bid.claim_at_once)
     with database.read() as connection:
@@ -161,6 +166,7 @@ def _first_step(database: Database, bid: "_Bid") -> "_Step":
 
 def _in_steps(database: Database, bid: "_Bid") -> "_Step":
     with database.read() as connection:  # before locking: where a writer excludes all others, nobody idle must be one
+        bid = bid.with_standings(connection)
         types = bid.types_by_head(connection)
     return database.write(lambda connection: bid.claim_in_steps(connection, types)) if types else _Step()
 
@@ -213,6 +219,21 @@ class _Bid:
     without: frozenset[int]
     processor_id: str
     claim_no: int
+    standings: dict[str, list[Standing]] = field(default_factory=dict)
+    """The first rows of the types that have an order of their own."""
+
+    @property
+    def has_orders(self) -> bool:
+        return any(one.rules.have_an_order for one in self.wanted)
+
+    def with_standings(self, connection: Connection) -> "_Bid":
+        """Read the first rows of the types that have an order of their own, without locking them."""
+        if not self.has_orders:
+            return self
+        found = {one.type: list[Standing]() for one in self.wanted if one.rules.have_an_order}
+        for one, room in self._rooms(connection, list(found)):
+            found[one.type] = standings(connection, self.dialect, one.type, one.rules, room, self.without)
+        return replace(self, standings=found)
 
     @property
     def claim(self) -> dict[str, Any]:
@@ -227,11 +248,13 @@ class _Bid:
         return replace(self, wanted=tuple(one for one in self.wanted if one.type in types), slots=slots)
 
     def claim_at_once(self, connection: Connection) -> _Step:
-        statement = claim_statement.statement(self.dialect, self.max_payload_bytes, self.without)
+        standing = [row for one in self.wanted for row in self._standings_of(one)]
+        statement = claim_statement.statement(self.dialect, self.max_payload_bytes, self.without, bool(standing))
         given = {
-            "wanted": document(map(_asked, self.wanted)),
+            "wanted": document(_asked(one) for one in self.wanted if one.type not in self.standings),
             "slots": self.slots.jobs,
             "processes": self.slots.processes,
+            **({"standings": document(standing)} if standing else {}),
         }
         step = _Step()
         for *row, guarded in connection.execute(statement, {**self.claim, **given}):
@@ -241,10 +264,17 @@ class _Bid:
                 step.rows.append(row)
         return step
 
+    def _standings_of(self, one: Wanted) -> Iterator[dict[str, Any]]:
+        for standing in self.standings.get(one.type, []):
+            created_at = standing.created_at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
+            place = {"priority": standing.priority, "created_at": created_at}
+            yield {"id": standing.id, "type": one.type, **place, "process": int(one.process)}
+
     def types_by_head(self, connection: Connection) -> list[str]:
         """Give the types that have due rows, the one with the best row first."""
-        wanted = document({"type": one.type} for one in self.wanted)
-        heads = connection.execute(_heads_of(self.dialect, self.without), {"wanted": wanted}).all()
+        wanted = document({"type": one.type} for one in self.wanted if one.type not in self.standings)
+        heads: list[Any] = list(connection.execute(_heads_of(self.dialect, self.without), {"wanted": wanted}))
+        heads += [rows[0] for rows in self.standings.values() if rows]
         return [row.type for row in sorted(heads, key=rank)]
 
     def claim_in_steps(self, connection: Connection, types: Sequence[str]) -> _Step:
@@ -291,6 +321,8 @@ class _Bid:
         return min(room for room in rooms if room is not None)
 
     def _best(self, connection: Connection, one: Wanted, room: int) -> Sequence[Any]:
+        if one.type in self.standings:
+            return self.standings[one.type][:room]
         return connection.execute(_best_of(self.without), {"wanted": one.type, "room": room}).all()
 
     def _choose(self, best: list[tuple[Any, Wanted]]) -> list[tuple[Any, Wanted]]:

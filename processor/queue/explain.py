@@ -79,6 +79,7 @@ class _Case:
         self._max_payload_bytes = max_payload_bytes
         self._now: datetime = connection.execute(select(now())).scalar_one()
         self._said = connection.execute(said_of(row["type"])).first()
+        self._situation: Situation | None = None
 
     def findings(self) -> Iterator[Finding]:
         status = Status(self._row["status"])
@@ -189,7 +190,7 @@ class _Case:
 
     def _decided(self) -> Iterator[Finding]:
         """Say what the rules of its type decide about it: all that a claim would find there, and why."""
-        nothing = {"max_concurrent": None, "rate": None, "rate_log": None, "instant": self._now}
+        nothing = {"max_concurrent": None, "rate": None, "rate_log": None, "turns": None, "instant": self._now}
         said = nothing if self._said is None else dict(self._said._mapping)
         try:
             situation = Situation(
@@ -198,6 +199,7 @@ class _Case:
         except ValueError as error:
             yield Finding("rate", True, f"The rate of its type in job_types cannot be read: {error}.")
             return
+        self._situation = situation
         yield from self._limits(situation)
         special = self._row["key"] is not None or self._row["concurrency_key"] is not None
         if situation.rules.concern_every_row or special:
@@ -273,14 +275,32 @@ class _Case:
     def _in_order(self) -> Iterator[Finding]:
         if self._row["status"] != Status.PENDING:
             return
-        ahead = self._ids(jobs.c.type == self._row["type"], *is_due(), self._before(), limit=COUNTED + 1)
+        ahead = self._ahead()
         if ahead:
             count = f"more than {COUNTED}" if len(ahead) > COUNTED else str(len(ahead))
             come = "job comes" if len(ahead) == 1 else "jobs come"
             text = f"In the order of its type {count} due {come} before it: {words.names(ahead)}."
         else:
             text = "It is the next of its type."
-        yield Finding("place", False, text)
+        yield Finding("place", False, text + self._order())
+
+    def _ahead(self) -> list[int]:
+        if self._situation is None or not self._situation.rules.have_an_order:
+            return self._ids(jobs.c.type == self._row["type"], *is_due(), self._before(), limit=COUNTED + 1)
+        places = self._situation.places(COUNTED + 1)
+        return places[: places.index(self._row["id"])] if self._row["id"] in places else places
+
+    def _order(self) -> str:
+        """Say what the order of its type is, where it is another than that of claims."""
+        if self._situation is None:
+            return ""
+        rules, text = self._situation.rules, ""
+        if rules.fair != "none":
+            text = " Owners take turns within a priority."
+        if ageing := rules.parsed_ageing():
+            level = ageing.level(self._row["priority"], self._row["created_at"], self._now)
+            text += f" Its priority {self._row['priority']} counts as {level} ({ageing})."
+        return text
 
     def _slots(self) -> Iterator[Finding]:
         yield from self._here()

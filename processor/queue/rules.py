@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Self
 
+from processor.ageing import Ageing
 from processor.rates import Rate
 
 UNLIMITED = "unlimited"
@@ -22,11 +23,19 @@ class Rules:
     reuse_result_for: float = 0.0
     across_owners: bool = False
     queue_limit: int | None = None
+    fair: str = "none"
+    age_priority: str | None = None
 
     @property
     def concern_every_row(self) -> bool:
         """Tell whether each row of the type must be decided about, and not only those with a lane or a key."""
-        return self.max_concurrent is not None or self.rate is not None or self.dedupe == "payload"
+        limits = self.max_concurrent is not None or self.rate is not None
+        return limits or self.dedupe == "payload" or self.have_an_order
+
+    @property
+    def have_an_order(self) -> bool:
+        """Tell whether the rows come in another order than that of claims: owners take turns, or priorities age."""
+        return self.fair != "none" or self.age_priority is not None
 
     def in_force(self, said: Mapping[str, Any] | None) -> "Rules":
         """Give the rules with what the type's row in `job_types` says."""
@@ -39,6 +48,10 @@ class Rules:
     def parsed_rate(self) -> Rate | None:
         """Give the rate. Raises `ValueError` for one that somebody wrote by hand and nobody can read."""
         return None if self.rate is None else Rate.parse(self.rate)
+
+    def parsed_ageing(self) -> Ageing | None:
+        """Give how priorities age. Raises `ValueError` for what nobody can read."""
+        return None if self.age_priority is None else Ageing.parse(self.age_priority)
 
     def facts(self) -> dict[str, Any]:
         """Give what differs from no rules at all, for others to read."""

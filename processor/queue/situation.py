@@ -18,10 +18,12 @@ from processor.db.dialects import Dialect
 from processor.lifecycle import Reason, Status
 from processor.queue import duplicates
 from processor.queue.duplicates import Equality, Result, fingerprint
+from processor.queue.line import Line
 from processor.queue.rules import Rules
 from processor.queue.taking import order
 from processor.queue.where import is_, is_due_without, is_held_back
 from processor.rates import Rate, Starts
+from processor.turns import Place, Turns
 
 WINDOW = 1000
 """Rows that are looked at in one go; reading and parking them takes some 30 ms on PostgreSQL."""
@@ -79,7 +81,13 @@ def due_at(row: Any) -> datetime:
 
 def said_of(type_: str) -> Select[Any]:
     """Read what people, and the rate, say of a type."""
-    told = (job_types.c.max_concurrent, job_types.c.rate, job_types.c.rate_log, job_types.c.paused_until)
+    told = (
+        job_types.c.max_concurrent,
+        job_types.c.rate,
+        job_types.c.rate_log,
+        job_types.c.turns,
+        job_types.c.paused_until,
+    )
     held_back = is_held_back(job_types).label("paused")
     return select(*told, held_back, now().label("instant")).where(job_types.c.name == type_)
 
@@ -107,6 +115,9 @@ class Situation:
         self.instant: datetime = said["instant"]
         self.rate: Rate | None = self.rules.parsed_rate()
         self.starts = Starts.read(said["rate_log"])
+        self.turns = Turns.read(said["turns"])
+        self._line = Line(connection, dialect, type_, self.rules, self.turns, self.instant)
+        self._places: dict[int, Place] = {}
         self.lanes = self._running()
         self.running = self.lanes.total()
 
@@ -132,6 +143,9 @@ class Situation:
 
     def next_rows(self, size: int, without: Collection[int] = (), *, locked: bool) -> Sequence[Any]:
         """Read those of the next rows that have to be decided about; `locked`: but for what others hold."""
+        if self.rules.have_an_order:
+            self._places = {place.id: place for place in self._line.first(size, without)}
+            return self._in_order(list(self._places), locked)
         ahead = self._connection.execute(
             select(jobs.c.id, jobs.c.concurrency_key, jobs.c.key)
             .where(jobs.c.type == self._type, *is_due_without(without))
@@ -140,7 +154,18 @@ class Situation:
         ).all()
         every = self.rules.concern_every_row
         ids = [row.id for row in ahead if every or row.concurrency_key is not None or row.key is not None]
+        return self._in_order(ids, locked)
+
+    def _in_order(self, ids: Sequence[int], locked: bool) -> Sequence[Any]:
         return sorted(self._read(ids, locked), key=lambda row: ids.index(row.id)) if ids else []
+
+    def places(self, size: int) -> list[int]:
+        """Give the ids of the next rows in the order of the type's own rules."""
+        return [place.id for place in self._line.first(size)]
+
+    def turns_after(self, started: Sequence[int]) -> Turns:
+        """Give whose turn was the latest when these of the next rows have started, in this order."""
+        return self.turns.plus(self._places[id] for id in started)
 
     def _read(self, ids: Sequence[int], locked: bool) -> Sequence[Any]:
         columns = (

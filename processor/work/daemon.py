@@ -14,8 +14,9 @@ from collections.abc import Callable
 
 from processor import happenings as h
 from processor.db import schema
+from processor.errors import JobtableError
 from processor.happenings import Happenings
-from processor.queue import leases, upkeep, wakeup
+from processor.queue import leases, turns_index, upkeep, wakeup
 from processor.settings import Settings
 from processor.work.chores import Chores
 from processor.work.claiming import Claiming
@@ -26,7 +27,7 @@ from processor.work.patience import Patience
 from processor.work.reading import Reading
 from processor.work.resting import rest
 from processor.work.retention import Retention
-from processor.work.roster import call_up, keeps_of
+from processor.work.roster import Roster, call_up, keeps_of
 from processor.work.sampler import Sampler
 from processor.work.scheduling import Scheduling
 from processor.work.settling import Settling
@@ -131,9 +132,13 @@ class Daemon:
             self._pulse()
             with patience.step():
                 schema.check(self._state.database)
+                self._make_turns_index(self._state.roster)
                 return True
             self._sleep(patience.again_at - time.monotonic())
         return False
+
+    def _make_turns_index(self, roster: Roster) -> None:
+        turns_index.ensure(self._state.database, [one.rules for one in roster.types.values()])
 
     def _be_born(self) -> None:
         self._state.life = Incarnation(self._state.settings.processor.run_dir)
@@ -234,6 +239,11 @@ class Daemon:
             self._happenings.emit(h.SettingsRefused(reading.error))
             return
         settings, roster = reading.found
+        try:
+            self._make_turns_index(roster)
+        except JobtableError as error:
+            self._happenings.emit(h.SettingsRefused(str(error)))
+            return
         if settings.database != state.settings.database:
             self._happenings.emit(h.SettingsRefused("[database] changed, which needs a restart; the rest is in force."))
             settings = settings.model_copy(update={"database": state.settings.database})

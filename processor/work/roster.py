@@ -124,6 +124,8 @@ def rules_of(entry: Type) -> Rules:
         entry.reuse_result_for,
         entry.across_owners,
         entry.queue_limit,
+        entry.fair,
+        entry.age_priority,
     )
 
 

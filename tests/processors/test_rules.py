@@ -1,6 +1,7 @@
 """Limits, lanes, rates and duplicates, on real processors."""
 
 import json
+import signal
 import time
 from pathlib import Path
 
@@ -41,6 +42,33 @@ def test_explain_knows_the_limit_of_one_processor(site: Site) -> None:
     assert "as many of its type as it may: one 1 of 1" in site.command("explain", "2")
     (site.folder / "go").touch()
     site.await_status("completed", 2)
+
+
+def test_owners_take_turns_across_processors(site: Site) -> None:
+    """The first processor makes the index; 20 jobs of one owner are there before the one of another."""
+    rules = 'max_concurrent = 1\nfair = "owner"\nage_priority = "1 per 10m"'
+    site.write(types=f'[types.quick]\npython = "deeds:spell"\n{rules}')
+    for owner in ["A"] * 20 + ["B", "C"]:
+        site.insert("quick", {"owner": owner}, seconds=0.01)
+    assert "fair" in site.command("config")
+    for name in ("one", "two"):
+        site.start("--name", name)
+    eventually(lambda: site.db.rows("SELECT count(*) FROM jobs WHERE status = 'completed'") == [(22,)], "all are done")
+    started = [owner for (owner,) in site.db.rows("SELECT owner FROM jobs ORDER BY started_at")]
+    assert started[:4] == ["A", "B", "C", "A"]
+
+
+def test_a_type_that_becomes_fair_by_a_reload_gets_its_index(site: Site) -> None:
+    processor = site.start()
+    processor.await_event("processor_started")
+    site.write(types='[types.quick]\npython = "deeds:quick"\nfair = "owner"')
+    processor.signal(signal.SIGHUP)
+    processor.await_event("settings_reloaded")
+    for owner in ("A", "A", "B"):
+        site.insert("quick", {"owner": owner})
+    eventually(lambda: site.db.rows("SELECT count(*) FROM jobs WHERE status = 'completed'") == [(3,)], "all are done")
+    with pytest.raises(Exception, match=r"(?i)exists|duplicate"):
+        site.db.rows("CREATE INDEX jobs_turns ON jobs (type)")
 
 
 def _most_at_once(site: Site) -> int:

@@ -7,17 +7,19 @@ from typing import Any
 import pytest
 
 from processor.outcome import Kind
-from processor.queue import control, leases
+from processor.queue import control, leases, turns_index
 from processor.queue.explain import explain
 from processor.queue.rules import Rules
 from processor.queue.settle import settle
 from tests.queue.conftest import Queue, verdict_of
+from tests.queue.test_admission import SOON
 from tests.queue.test_claim import EARLIER, LATER
 
 
 def tell(queue: Queue, **types: dict[str, Any]) -> None:
     """Let the living processor say that it runs these types, with these rules."""
     facts = {name: Rules(**rules).facts() for name, rules in types.items()}
+    turns_index.ensure(queue.database, [Rules(**rules) for rules in types.values()])
     leases.describe(queue.database, "p1", json.dumps(facts), 100)
 
 
@@ -122,10 +124,13 @@ RULES: list[dict[str, Any]] = [
     {"dedupe": "none"},
     {"dedupe": "payload", "reuse_result_for": 600.0},
     {"reuse_result_for": 600.0, "across_owners": True, "max_concurrent": 3},
+    {"fair": "owner", "max_concurrent": 2},
+    {"age_priority": "1 per 10m", "rate": "5/h"},
+    {"fair": "owner", "age_priority": "2 per 10m", "max_concurrent": 3},
 ]
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(20))
 def test_what_explain_calls_runnable_is_what_the_next_claim_takes(queue: Queue, seed: int) -> None:
     """Random rows, random ends, a random rule: before each claim everybody is explained, and the claim agrees."""
     chance = random.Random(seed)
@@ -161,6 +166,11 @@ def _happen(queue: Queue, chance: random.Random, held: list[Any]) -> None:
         job = held.pop(chance.randrange(len(held)))
         kind = chance.choice([Kind.RETURNED, Kind.RETURNED, Kind.RAISED, Kind.CANCELLED])
         settle(queue.database, [verdict_of(job, kind, result="1" if kind is Kind.RETURNED else None)])
+    if chance.random() < 0.4:
+        aged = SOON[queue.kind].format(300 + 600 * chance.randint(0, 5))
+        queue.rows(
+            f"UPDATE jobs SET created_at = {aged} WHERE status = 'pending' AND priority = {chance.randint(1, 9)}"
+        )
     if chance.random() < 0.2:
         queue.rows(f"UPDATE jobs SET status = 'paused' WHERE status = 'pending' AND priority = {chance.randint(1, 9)}")
     if chance.random() < 0.2:

@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 )
 
 from processor.outcome import Kind
-from processor.queue import control, endings, leases, parents, purge, upkeep, waiting
+from processor.queue import control, endings, leases, parents, purge, turns_index, upkeep, waiting
 from processor.queue.keeping import FOREVER, Keep, Keeps
 from processor.queue.lookup import Filter
 from processor.queue.rules import Rules
@@ -36,7 +36,11 @@ TYPES: dict[str, dict[str, Any]] = {
     "few": {"max_concurrent": 2},
     "slow": {"rate": f"{RATE}/h"},
     "wide": {"max_per_lane": 2, "reuse_result_for": 600.0},
+    "shared": {"fair": "owner", "max_concurrent": 3},
+    "aged": {"fair": "owner", "age_priority": "1 per 10m"},
 }
+ORDERED_WITHIN: dict[str, tuple[int, ...]] = {"shared": (2, 5), "aged": (2, 5)}
+"""Of these only rows of one priority and one owner are in the order of claims, as places in a row of `_due`."""
 UNFINISHED = "status NOT IN ('completed', 'failed', 'cancelled')"
 PROCESSORS = ("p1", "p2", "p3")
 
@@ -60,13 +64,19 @@ class Machine(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
+        turns_index.ensure(self.queue.database, [Rules(**rules) for rules in TYPES.values()])
         self.ages = dict.fromkeys(PROCESSORS, 0)
         for name in PROCESSORS:
             self.queue.register(name)
 
-    @rule(type_=st.sampled_from(list(TYPES)), priority=st.integers(1, 3), count=st.integers(1, 5))
-    def insert(self, type_: str, priority: int, count: int) -> None:
-        self.queue.insert("type, priority", *[f"'{type_}', {priority}"] * count)
+    @rule(
+        type_=st.sampled_from(list(TYPES)),
+        priority=st.integers(1, 3),
+        owner=st.sampled_from(["NULL", "'me'", "'you'"]),
+        count=st.integers(1, 5),
+    )
+    def insert(self, type_: str, priority: int, owner: str, count: int) -> None:
+        self.queue.insert("type, priority, owner", *[f"'{type_}', {priority}, {owner}"] * count)
 
     @rule(
         type_=st.sampled_from(list(TYPES)),
@@ -217,7 +227,9 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def no_limit_is_exceeded(self) -> None:
-        assert self._running("few") <= self.limit
+        runs = dict(self.queue.rows("SELECT type, count(*) FROM jobs WHERE status = 'running' GROUP BY type"))
+        assert runs.get("few", 0) <= self.limit
+        assert runs.get("shared", 0) <= TYPES["shared"]["max_concurrent"]
 
     @invariant()
     def no_lane_is_too_full(self) -> None:
@@ -331,7 +343,7 @@ class Machine(RuleBasedStateMachine):
 
     def _due(self) -> dict[int, tuple[Any, ...]]:
         rows = self.queue.rows(
-            "SELECT id, type, priority, created_at, concurrency_key FROM jobs WHERE status = 'pending'"
+            "SELECT id, type, priority, created_at, concurrency_key, owner FROM jobs WHERE status = 'pending'"
             f" AND (run_at IS NULL OR run_at <= {self._later(0)})"
         )
         return {row[0]: row for row in rows}
@@ -339,14 +351,18 @@ class Machine(RuleBasedStateMachine):
     def _in_order(self, before: dict[int, tuple[Any, ...]], taken: list[int]) -> None:
         """Of each type, what was passed over must have had a reason: nothing that nothing keeps comes after."""
         assert taken == sorted(taken, key=lambda job: (-before[job][2], before[job][3], job)), "best first"
-        for type_, lane in {(before[id][1], before[id][4]) for id in taken}:
-            mine = [id for id in taken if before[id][1] == type_ and before[id][4] == lane]
+        for line in {self._line(before[id]) for id in taken}:
+            mine = [id for id in taken if self._line(before[id]) == line]
             last = max((-before[id][2], before[id][3], id) for id in mine)
             for id, row in before.items():
-                passed_over = id not in taken and row[1] == type_ and row[4] == lane
+                passed_over = id not in taken and self._line(row) == line
                 if passed_over and (-row[2], row[3], id) < last:
                     status, reason = self.queue.status(id)
                     assert status != "pending", f"{id} is pending, and one after it was taken: {taken}, {reason}"
+
+    def _line(self, row: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Give what rows have in common that are in order among each other: type, lane, and what its type says."""
+        return (row[1], row[4], *(row[place] for place in ORDERED_WITHIN.get(row[1], ())))
 
 
 EXAMPLES = {"sqlite": 100, "postgresql": 15, "mariadb": 40}

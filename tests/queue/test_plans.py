@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import event
 
 from processor.outcome import Kind
-from processor.queue import endings, firing, leases, parents, purge, upkeep, waiting
+from processor.queue import endings, firing, leases, parents, purge, turns_index, upkeep, waiting
 from processor.queue.events import Event, Told, store
 from processor.queue.keeping import Keep, Keeps
 from processor.queue.rules import Rules
@@ -29,6 +29,7 @@ BAD = {
     "mariadb": r"'jobs', 'ALL'",
     "sqlite": r"SCAN jobs(?! USING (COVERING )?INDEX)|SCAN (runs|first|original)\b",
 }
+SORTS = {"postgresql": "Sort Key", "mariadb": "filesort", "sqlite": "TEMP B-TREE"}
 
 SCANS = {
     "postgresql": r"Seq Scan on (jobs|notifications|job_events)|Hash",
@@ -140,6 +141,55 @@ def test_retention_uses_indexes_whatever_lies_in_the_table(full: Queue) -> None:
             plan = _plan(full, statement, parameters)
             assert not re.search(SCANS[full.kind], plan), f"{statement}\n\n{plan}"
             assert "filesort" not in plan or "IN (" in statement, f"{statement}\n\n{plan}"
+
+
+@pytest.fixture
+def shared(queue: Queue) -> Queue:
+    """A table of 200,000 due rows of one type: most of one owner, of 50 others, of nobody, and of lower priorities."""
+    turns_index.ensure(queue.database, [Rules(fair="owner")])
+    other = "concat('o', n % 50)" if queue.kind == "mariadb" else "'o' || (n % 50)"
+    for count, values in (
+        (120_000, "'a', 5, 'A'"),
+        (30_000, f"'a', 5, {other}"),
+        (20_000, "'a', 5, NULL"),
+        (10_000, f"'a', 3, {other}"),
+        (20_000, f"'b', 5, {other}"),
+    ):
+        numbers = SEQUENCE[queue.kind].format(count)
+        queue.rows(f"INSERT INTO jobs (type, priority, owner) SELECT {values} FROM ({numbers}) AS numbers")
+    queue.rows(ANALYZE[queue.kind])
+    return queue
+
+
+FAIR, AGED = {"fair": "owner"}, {"age_priority": "1 per 10m"}
+
+
+@pytest.mark.parametrize("rules", [FAIR, AGED, FAIR | AGED])
+def test_turns_and_levels_are_read_by_their_indexes(shared: Queue, rules: dict[str, Any]) -> None:
+    with heard(shared) as sent:
+        for _ in range(3):
+            assert len(shared.take(types="a b", jobs=10, limits={"a": rules, "b": {}}).jobs) == 10
+    for statement, parameters in sent:
+        if re.match(r"\s*(SELECT|WITH)", statement) and re.search(r"\bjobs\b", statement):
+            plan = _plan(shared, statement, parameters)
+            assert not re.search(BAD[shared.kind], plan), f"{statement}\n\n{plan}"
+            if "LIMIT" in statement and "priority = " in statement:
+                by_owner = re.search(r"owner (COLLATE|>|IS NULL)", statement) is not None
+                assert _goes_by("jobs_turns" if by_owner else "jobs_due", plan), f"{statement}\n\n{plan}"
+                assert not re.search(SORTS[shared.kind], plan), f"it reads all to give some: {statement}\n\n{plan}"
+
+
+def test_the_index_for_turns_is_not_taken_for_the_order_of_claims(shared: Queue) -> None:
+    with heard(shared) as sent:
+        shared.take(types="a b", jobs=10)
+    plans = [_plan(shared, *one) for one in sent if re.match(r"\s*(SELECT|WITH)", one[0]) and "priority DESC" in one[0]]
+    assert plans
+    assert all(_goes_by("jobs_due", plan) and not _goes_by("jobs_turns", plan) for plan in plans), plans
+
+
+def _goes_by(index: str, plan: str) -> bool:
+    """Tell whether a plan uses an index; MariaDB also lists those that it could have used, one after the other."""
+    return re.search(rf"(\b|'){index}(', '\d+'|\b(?![,']))", plan) is not None
 
 
 def _plan(queue: Queue, statement: str, parameters: Any) -> str:

@@ -10,8 +10,11 @@ from sqlalchemy import (
     Connection,
     Engine,
     Float,
+    Select,
     Subquery,
+    Table,
     bindparam,
+    collate,
     column,
     func,
     text,
@@ -59,6 +62,12 @@ class Dialect:
     """One connection reaches more than one set of tables."""
     claims_in_one_statement: ClassVar[bool] = False
     """A claim may be one statement with row locks inside; otherwise it is a short transaction."""
+    has_partial_indexes: ClassVar[bool] = True
+    """An index can be one of some rows only."""
+    bytewise_collation: ClassVar[str] = ""
+    """By which names are compared byte by byte, where they are not so anyway."""
+    skips_by_recursion: ClassVar[bool] = True
+    """A recursion that goes from value to value of an index looks each up there."""
     has_notices: ClassVar[bool] = False
     """The database can tell a waiting connection that something happened."""
     retryable: ClassVar[frozenset[str]] = frozenset()
@@ -117,6 +126,19 @@ class Dialect:
     def among(self, identity: ColumnElement[Any]) -> ColumnElement[bool]:
         """State that a primary key is one of the parameter `ids`; by a join alone MariaDB scans, and locks, all."""
         return identity.in_(bindparam("ids", expanding=True))
+
+    def by_index(
+        self, statement: Select[Any], table: Table, index: str, order: tuple[Any, ...], fixed: tuple[Any, ...] = ()
+    ) -> Select[Any]:
+        """Order rows in such a way that the database goes by this index, which is there.
+
+        `fixed` are columns of the index, ahead of the `order`, of which these rows have one value.
+        """
+        return statement.order_by(*fixed, *order)  # which no other index can give
+
+    def bytewise(self, name: ColumnElement[Any]) -> ColumnElement[Any]:
+        """Give a name so that it is compared byte by byte, as Python compares."""
+        return collate(name, self.bytewise_collation) if self.bytewise_collation else name
 
     def json(self, value: ColumnElement[Any]) -> ColumnElement[Any]:
         """Give a text as JSON, where the database does not take one for the other."""

@@ -8,6 +8,8 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Float,
+    Select,
+    Table,
     func,
     literal_column,
     select,
@@ -43,6 +45,8 @@ NAME_TYPE = f"VARCHAR({NAME_LENGTH}) COLLATE utf8mb4_bin"
 class MariaDB(Dialect):
     driver = "mysql+pymysql"
     extra = "[mariadb]"
+    has_partial_indexes = False
+    skips_by_recursion = False
     retryable = frozenset({"1213", "1205", "1020"})
     refused = frozenset(
         {"1264", "1265", "1292", "1366", "1406", "1441", "3140", "3141", "4025", "3819", "1048", "1153", "1644", "4038"}
@@ -100,6 +104,13 @@ class MariaDB(Dialect):
     def seconds_since(self, instant: ColumnElement[Any]) -> ColumnElement[float]:
         passed = func.timestampdiff(literal_column("MICROSECOND"), instant, now()) / 1_000_000.0
         return type_coerce(passed, Float(53))
+
+    def by_index(
+        self, statement: Select[Any], table: Table, index: str, order: tuple[Any, ...], fixed: tuple[Any, ...] = ()
+    ) -> Select[Any]:
+        for name in ("mysql", "mariadb"):
+            statement = statement.with_hint(table, f"FORCE INDEX ({index})", name)
+        return statement.order_by(*order)  # by a column that is fixed to null it would sort
 
     def table_sql(self, columns: Mapping[str, str], name: str) -> str:
         shape = ", ".join(f"`{key}` {self._types[kind]} PATH '$.{key}'" for key, kind in columns.items())

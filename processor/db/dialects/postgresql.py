@@ -41,6 +41,7 @@ class PostgreSQL(Dialect):
     driver = "postgresql+psycopg"
     claims_in_one_statement = True
     has_notices = True
+    bytewise_collation = "C"
     retryable = frozenset({"40001", "40P01", "55P03"})
     refused = frozenset({"22", "23", "54", "P0001"})  # P0001: a trigger of the user's own says no
     full = frozenset({"53100"})
