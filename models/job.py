@@ -86,7 +86,7 @@ class Job(Base):
                 f"char_length({quoted}) = char_length(rtrim({quoted}))",
                 name=f"jobs_{quoted.strip('`')}_has_no_space_at_its_end",
             ).ddl_if(dialect=WITHOUT_PARTIAL_INDEXES)  # type: ignore[arg-type]
-            for quoted in ("owner", "`key`", "concurrency_key", "on_complete", "on_failure")
+            for quoted in ("owner", "`key`", "concurrency_key", "fail_on", "on_complete", "on_failure")
         ),
         CheckConstraint(
             f"priority BETWEEN -{PRIORITY_LIMIT} AND {PRIORITY_LIMIT}", name="jobs_priority_is_within_32767"
@@ -143,7 +143,7 @@ for _column in _GIVEN_NAMES:
             dialect=WITHOUT_LENGTHS  # type: ignore[arg-type]
         )
     )
-for _column in ("priority", "attempt", "crashes", "max_attempts"):
+for _column in ("priority", "attempt", "crashes", "max_attempts", "parent_id"):
     jobs.append_constraint(
         CheckConstraint(f"typeof({_column}) IN ('integer', 'null')", name=f"jobs_{_column}_is_a_whole_number").ddl_if(
             dialect="sqlite"

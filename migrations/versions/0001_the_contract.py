@@ -161,7 +161,7 @@ def upgrade() -> None:
                 f"char_length({quoted}) = char_length(rtrim({quoted}))",
                 name=f"jobs_{quoted.strip('`')}_has_no_space_at_its_end",
             ).ddl_if(dialect=("mysql", "mariadb"))
-            for quoted in ("owner", "`key`", "concurrency_key", "on_complete", "on_failure")
+            for quoted in ("owner", "`key`", "concurrency_key", "fail_on", "on_complete", "on_failure")
         ),
         sa.CheckConstraint("priority BETWEEN -32767 AND 32767", name="jobs_priority_is_within_32767"),
         sa.CheckConstraint("max_attempts BETWEEN 1 AND 32767", name="jobs_max_attempts_is_1_to_32767"),
@@ -205,7 +205,7 @@ def upgrade() -> None:
             sa.CheckConstraint(
                 f"typeof({column}) IN ('integer', 'null')", name=f"jobs_{column}_is_a_whole_number"
             ).ddl_if(dialect="sqlite")
-            for column in ("priority", "attempt", "crashes", "max_attempts")
+            for column in ("priority", "attempt", "crashes", "max_attempts", "parent_id")
         ),
         sa.CheckConstraint("payload IS NULL OR json_valid(payload)", name="jobs_payload_is_json").ddl_if(
             dialect="sqlite"

@@ -71,12 +71,13 @@ class Batch:
 
 
 def opened(path: str) -> IO[bytes]:
-    """Open a file that can be read twice; what comes from the standard input (`-`) is put into one first."""
+    """Open a file that can be read twice; what comes from the standard input (`-`) or a pipe is put into one first."""
     try:
-        if path != "-":
+        if path != "-" and Path(path).is_file():
             return Path(path).open("rb")
+        source = sys.stdin.buffer if path == "-" else Path(path).open("rb")  # noqa: SIM115 - a pipe is read once
         copy = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
-        shutil.copyfileobj(sys.stdin.buffer, copy)
+        shutil.copyfileobj(source, copy)
         return copy
     except OSError as error:
         raise click.BadParameter(f"{path} cannot be read: {error.strerror}. Nothing was enqueued.") from error

@@ -102,11 +102,14 @@ def enqueue(
 
 def _enqueue_batch(session: Session, database: "Database", parent: "NewJob", path: str) -> "Enqueued":
     """Insert a job and the children that a file names, unless a job of the same work is there."""
+    from collections import Counter
+
     from processor.cli.batch import Batch, opened
     from processor.queue import enqueue as queue
     from processor.queue.batches import enqueue_batch
 
-    defaults = {"priority": parent.priority, **({} if parent.owner is None else {"owner": parent.owner})}
+    given = {"owner": parent.owner, "delay_seconds": parent.delay_seconds}
+    defaults = {"priority": parent.priority, **{name: value for name, value in given.items() if value is not None}}
     with opened(path) as file:
         batch = Batch(file, defaults)
         types = batch.check()
@@ -114,7 +117,7 @@ def _enqueue_batch(session: Session, database: "Database", parent: "NewJob", pat
         there = queue.same_work(database, parent, rules[parent.type]) if parent.key is not None else None
         if there is not None and rules[parent.type].dedupe != "none":
             return queue.Enqueued(there, new=False)
-        for type_, count in types.items():
+        for type_, count in (types + Counter([parent.type])).items():
             limit = rules[type_].queue_limit
             if limit is not None:
                 queue.refuse_if_full(database, type_, limit, count)

@@ -40,7 +40,11 @@ def enqueue_batch(database: Database, parent: NewJob, children: Iterable[Line]) 
         with contextlib.suppress(DatabaseError):
             _discard(database, parent_id)
         raise
-    _release(database, parent_id)
+    try:
+        _release(database, parent_id)
+    except Refused:
+        _discard(database, parent_id, itself=False)
+        raise
     while let_go(database, [parent_id]):
         pass
     return parent_id
@@ -76,17 +80,18 @@ def _release(database: Database, parent_id: int) -> None:
     changed = database.write(lambda connection: connection.execute(update(jobs).where(*staged).values(fresh)).rowcount)
     if not changed:
         raise Refused(
-            f"Job {parent_id} was changed by somebody else before all of its batch was there.",
+            f"Job {parent_id} was changed by somebody else before all of its batch was there. No child was enqueued.",
             f"See `jobtable show {parent_id}`.",
         )
 
 
-def _discard(database: Database, parent_id: int) -> None:
-    children = select(jobs.c.id).where(jobs.c.parent_id == parent_id).limit(PORTION)
+def _discard(database: Database, parent_id: int, *, itself: bool = True) -> None:
+    staged = (is_(Status.PAUSED), jobs.c.reason == Reason.BATCH.value)
+    children = select(jobs.c.id).where(jobs.c.parent_id == parent_id, *staged).limit(PORTION)
 
     def verb(connection: Connection) -> bool:
         ids = connection.execute(children).scalars().all()
-        connection.execute(delete(jobs).where(jobs.c.id.in_(ids or [parent_id])))
+        connection.execute(delete(jobs).where(jobs.c.id.in_(ids or ([parent_id] if itself else []))))
         return bool(ids)
 
     while database.write(verb):

@@ -6,14 +6,16 @@ were changed. A row that the database lets nobody change stops no other; `Refuse
 done with plain SQL where the contract says so (`cancel_requested`, `job_types.paused`).
 """
 
+import contextlib
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, case, delete, false, func, insert, null, update
+from sqlalchemy import ColumnElement, Connection, case, delete, false, func, insert, null, or_, select, update
 
 from models import job_types, jobs, notifications, now
 from processor.db.database import Database
+from processor.errors import ValuesRefused
 from processor.judge import Policy
 from processor.lifecycle import FINAL, MOVES, Reason, Status
 from processor.queue import bulk, endings, parents
@@ -38,8 +40,9 @@ def cancel(database: Database, which: Filter, notifies: Notifies | None = None) 
     asked = bulk.change(database, [*wanted, not_final, ~jobs.c.cancel_requested], {"cancel_requested": True})
     ends_here = (jobs.c.cancel_requested, is_not_started(), waits_for_others())
     cancelled = bulk.in_batches(database, [*wanted, *ends_here], end)
-    while parents.stop_children(database, notifies):
-        pass
+    with contextlib.suppress(ValuesRefused):  # a row of somebody else's batch; processors say it
+        while parents.stop_children(database, notifies):
+            pass
     while endings.end(database, parents.stopped(database), notifies).accepted:
         pass
     bulk.Done(asked.changed, {**asked.refused, **cancelled.refused}).or_refused()
@@ -53,7 +56,10 @@ def pause(database: Database, which: Filter) -> int:
 
 def resume(database: Database, which: Filter) -> int:
     """Let paused jobs go on, but for those whose batch is not all there yet; give how many."""
-    whole = func.coalesce(jobs.c.reason, "") != Reason.BATCH.value
+    parent = jobs.alias("parent")
+    filled = select(parent.c.id).where(parent.c.id == func.coalesce(jobs.c.parent_id, jobs.c.id))
+    filled = filled.where(parent.c.status == Status.PAUSED.value, parent.c.reason == Reason.BATCH.value)
+    whole = or_(func.coalesce(jobs.c.reason, "") != Reason.BATCH.value, ~filled.correlate(jobs).exists())
     return _move(database, which, "resume", {"reason": None, "duplicate_of": None}, whole)
 
 

@@ -16,7 +16,9 @@ from processor.db.dialects import Dialect
 from processor.errors import ValuesRefused
 from processor.judge import Policy, judge
 from processor.lifecycle import Status
+from processor.outcome import Outcome
 from processor.queue import verdicts
+from processor.queue.children import own_ancestors, waits_for_itself
 from processor.queue.followups import follow_up
 from processor.queue.gathering import PARENT, Gathered, gather
 from processor.queue.settlement import Settled, Settlement, unstorable
@@ -25,23 +27,34 @@ from processor.queue.waiting import go_on
 from processor.queue.where import has_open_children, is_parent_that_waits
 
 BITE = 20
-"""Parents that end in one transaction, each with up to 512 KiB of results."""
+"""Parents that end in one transaction."""
+BITE_BYTES = 4 * 1024**2
+"""Of their results together; MariaDB takes 16 MiB in one statement unless told otherwise."""
 
 
 def end(database: Database, parents: Collection[int], notifies: Notifies) -> Settled:
-    """End those of these jobs that wait for children of which none is open any more.
-
-    Raises `ValuesRefused` where one is not to be changed at all, when the others are done.
-    """
-    settled, refusals = Settled(), list[ValuesRefused]()
+    """End those of these jobs that wait for children of which none is open any more."""
+    settled = Settled()
     for bite in _bites(sorted(parents)):
         with database.read() as connection:
             rows = connection.execute(select(*PARENT).where(*_is_ready(bite))).all()
             ready = [gather(connection, database.dialect, row) for row in rows]
-        for part in _end_all_or_each(database, ready, notifies, refusals):
-            settled += part
-    if refusals:
-        raise refusals[0]
+        settled += _end_all_or_each(database, ready, notifies)
+    return settled
+
+
+def end_circles(database: Database, parents: Collection[int], notifies: Notifies) -> Settled:
+    """End those of these waiting jobs that wait for themselves, because somebody made a circle of `parent_id`."""
+    with database.read() as connection:
+        chains = own_ancestors(connection, parents)
+        rows = connection.execute(select(*PARENT).where(jobs.c.id.in_(sorted(chains)), is_parent_that_waits())).all()
+    settled = Settled()
+    for row in rows:
+        settlement = _judged(row, waits_for_itself(chains[row.id]), notifies)
+        try:
+            settled += _write(database, [settlement], circle=True)
+        except ValuesRefused as error:
+            settled += Settled(refusals=(error.message,))
     return settled
 
 
@@ -54,39 +67,40 @@ def _is_ready(parents: Collection[int]) -> tuple[Any, ...]:
     return (jobs.c.id.in_(sorted(parents)), is_parent_that_waits(), ~has_open_children())
 
 
-def _end_all_or_each(
-    database: Database, ready: Sequence[Gathered], notifies: Notifies, refusals: list[ValuesRefused]
-) -> Iterator[Settled]:
-    """End all in one transaction, or each in its own where something of one is refused."""
+def _end_all_or_each(database: Database, ready: Sequence[Gathered], notifies: Notifies) -> Settled:
+    """End all in one transaction, or each in its own where together they are too large or something is refused."""
     if not ready:
-        return
-    try:
-        yield _write(database, [_settlement(one, notifies) for one in ready])
-    except ValuesRefused as refusal:
-        if len(ready) > 1:
-            for one in ready:
-                yield from _end_all_or_each(database, [one], notifies, refusals)
-        else:
-            yield from _end_otherwise(database, ready[0], notifies, refusal, refusals)
-
-
-def _end_otherwise(
-    database: Database, one: Gathered, notifies: Notifies, refusal: ValuesRefused, refusals: list[ValuesRefused]
-) -> Iterator[Settled]:
-    """End a parent whose result the database refuses: without what its children tell, else as unstorable."""
-    bare = _settlement(one, notifies, told=False)
-    for instead in (bare, unstorable(bare, refusal.message)):
+        return Settled()
+    ours = [_settlement(one, notifies) for one in ready]
+    refusal: ValuesRefused | None = None
+    if len(ours) == 1 or sum(one.size for one in ours) <= BITE_BYTES:
         try:
-            yield _write(database, [instead])
-            return
+            return _write(database, ours)
         except ValuesRefused as error:
             refusal = error
-    refusals.append(refusal)
+    if refusal is not None and len(ready) == 1:
+        return _end_otherwise(database, ready[0], notifies, refusal)
+    middle = len(ready) // 2
+    return _end_all_or_each(database, ready[:middle], notifies) + _end_all_or_each(database, ready[middle:], notifies)
 
 
-def _settlement(one: Gathered, notifies: Notifies, *, told: bool = True) -> Settlement:
-    parent = one.parent
-    outcome = one.outcome(told=told)
+def _end_otherwise(database: Database, one: Gathered, notifies: Notifies, refusal: ValuesRefused) -> Settled:
+    """End a parent whose result the database refuses: without what its children tell, or returned; else unstorable."""
+    without = _settlement(one, notifies, told=False)
+    bare = _settlement(one, notifies, told=False, returned=False)
+    for instead in (without, bare, unstorable(bare, refusal.message)):
+        try:
+            return _write(database, [instead])
+        except ValuesRefused as error:
+            refusal = error
+    return Settled(refusals=(refusal.message,))
+
+
+def _settlement(one: Gathered, notifies: Notifies, *, told: bool = True, returned: bool = True) -> Settlement:
+    return _judged(one.parent, one.outcome(told=told, returned=returned), notifies)
+
+
+def _judged(parent: Any, outcome: Outcome, notifies: Notifies) -> Settlement:
     verdict = judge(
         outcome, attempt=parent.attempt, crashes=0, cancelled=parent.cancel_requested, policy=Policy(), chance=0.0
     )
@@ -106,14 +120,15 @@ def _settlement(one: Gathered, notifies: Notifies, *, told: bool = True) -> Sett
     )
 
 
-def _write(database: Database, ours: Sequence[Settlement]) -> Settled:
-    return database.write(lambda connection: _write_ends(connection, database.dialect, ours))
+def _write(database: Database, ours: Sequence[Settlement], *, circle: bool = False) -> Settled:
+    return database.write(lambda connection: _write_ends(connection, database.dialect, ours, circle=circle))
 
 
-def _write_ends(connection: Connection, dialect: Dialect, ours: Sequence[Settlement]) -> Settled:
+def _write_ends(connection: Connection, dialect: Dialect, ours: Sequence[Settlement], *, circle: bool) -> Settled:
+    these = [one.job_id for one in ours]
     locked = connection.execute(
         select(jobs.c.id, jobs.c.parent_id)
-        .where(*_is_ready([one.job_id for one in ours]))
+        .where(*((jobs.c.id.in_(these), is_parent_that_waits()) if circle else _is_ready(these)))
         .order_by(jobs.c.id)
         .with_for_update(of=jobs, skip_locked=True)
     ).all()
@@ -123,11 +138,12 @@ def _write_ends(connection: Connection, dialect: Dialect, ours: Sequence[Settlem
         return Settled()
     verdicts.write(connection, dialect, ended)
     gone_on = go_on(connection, dialect, ended)
-    gone_on.woken += follow_up(connection, dialect, mine)
+    made = follow_up(connection, dialect, mine)
     return Settled(
         tuple(ended),
         reused=tuple(gone_on.reused),
-        woken=gone_on.woken,
+        woken=gone_on.woken + made.count,
         unseen=gone_on.unseen,
-        parents=frozenset(row.parent_id for row in locked) - {None},
+        parents=frozenset(row.parent_id for row in locked if isinstance(row.parent_id, int)),
+        refusals=tuple(made.refusals),
     )

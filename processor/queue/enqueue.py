@@ -181,7 +181,8 @@ def same_work(database: Database, job: NewJob, rules: Rules) -> int | None:
         jobs.c.duplicate_of.is_(None),
         jobs.c.finished_at > database.dialect.after(-rules.reuse_result_for),
     )
-    goes_on = and_(is_one_of(set(Status) - FINAL), ~jobs.c.cancel_requested)
+    staged = and_(is_(Status.PAUSED), func.coalesce(jobs.c.reason, "") == Reason.BATCH.value)  # it may never be whole
+    goes_on = and_(is_one_of(set(Status) - FINAL), ~jobs.c.cancel_requested, ~staged)
     equal = [jobs.c.type == job.type, jobs.c.key == job.key, or_(goes_on, lends)]
     if not rules.across_owners:
         equal.append(jobs.c.owner.is_(None) if job.owner is None else jobs.c.owner == job.owner)

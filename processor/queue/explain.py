@@ -91,6 +91,10 @@ class _Case:
             )
         elif status is Status.RUNNING:
             yield Finding("running", True, self._running())
+        elif self._row["reason"] == Reason.CHILDREN and status is Status.WAITING:
+            if self._row["cancel_requested"]:
+                yield Finding("cancel", True, "Somebody asked it to stop: it ends as cancelled, after its children.")
+            yield Finding("children", True, self._children())
         else:
             yield from self._handled()
             yield from self._held_by_people()
@@ -163,9 +167,7 @@ class _Case:
 
     def _waiting(self) -> Iterator[Finding]:
         original = self._row["duplicate_of"]
-        if self._row["reason"] == Reason.CHILDREN:
-            yield Finding("children", True, self._children())
-        elif original is None and self._row["concurrency_key"] is None:
+        if original is None and self._row["concurrency_key"] is None:
             yield Finding("waiting", True, "It waits for nothing any more: it goes on within seconds.")
         elif original is not None:
             yield Finding("duplicate", True, self._equal_to(original))

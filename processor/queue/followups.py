@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Collection
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, and_, case, cast, or_, select
@@ -9,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from models import jobs
 from models.types import LongText
-from processor.db.database import is_refusal
+from processor.db.database import is_refusal, one_line
 from processor.db.dialects import Dialect
 from processor.lifecycle import Status
 from processor.queue.enqueue import NewJob, insert_jobs
@@ -19,10 +20,22 @@ TOLD_BYTES = 512 * 1024
 """A result that is larger is not told to what follows: half of the payload that is allowed by default."""
 
 
-def follow_up(connection: Connection, dialect: Dialect, ended: Collection[int]) -> int:
-    """Make the jobs that follow these, which ended in the caller's transaction; nothing follows a cancelled one."""
+@dataclass(slots=True)
+class Made:
+    """How many jobs follow, and why others do not."""
+
+    count: int = 0
+    refusals: list[str] = field(default_factory=list)
+
+
+def follow_up(connection: Connection, dialect: Dialect, ended: Collection[int]) -> Made:
+    """Make the jobs that follow these, which ended in the caller's transaction; nothing follows a cancelled one.
+
+    What the database refuses must not cost the end itself: it is tried without the result, then left out and said.
+    """
+    made = Made()
     if not ended:
-        return 0
+        return made
     small = dialect.bytes_of(jobs.c.result) <= TOLD_BYTES
     follows = case((is_(Status.COMPLETED), jobs.c.on_complete), else_=jobs.c.on_failure).label("follows")
     rows = connection.execute(
@@ -46,16 +59,31 @@ def follow_up(connection: Connection, dialect: Dialect, ended: Collection[int]) 
             ),
         )
     ).all()
-    if not rows:
-        return 0
+    if rows and _insert(connection, dialect, [_next(row, row.result) for row in rows]) is None:
+        made.count = len(rows)
+        return made
+    for row in rows:
+        refusal = None
+        for result in (row.result, None):  # one level of JSON deeper is one too many, perhaps
+            refusal = _insert(connection, dialect, [_next(row, result)])
+            if refusal is None:
+                made.count += 1
+                break
+        if refusal is not None:
+            made.refusals.append(f"What follows job {row.id} (type {row.follows!r}) was not made: {refusal}")
+    return made
+
+
+def _insert(connection: Connection, dialect: Dialect, new: list[NewJob]) -> str | None:
+    """Insert jobs, or say why the database refuses them."""
     try:
         with connection.begin_nested():
-            insert_jobs(connection, dialect, [_next(row, row.result) for row in rows])
+            insert_jobs(connection, dialect, new)
     except DBAPIError as error:
         if not is_refusal(dialect, error):
             raise
-        insert_jobs(connection, dialect, [_next(row, None) for row in rows])  # one level deeper is one too many, say
-    return len(rows)
+        return one_line(error)
+    return None
 
 
 def _next(row: Any, result: str | None) -> NewJob:

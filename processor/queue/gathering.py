@@ -18,8 +18,6 @@ from processor.queue.where import is_
 
 TOLD_CHILDREN = 1000
 """Children whose results a parent ends with; of more, their number."""
-BESIDE = 300
-"""Bytes that are told of a child beside its result, at most."""
 
 
 @dataclass(slots=True)
@@ -38,12 +36,12 @@ class Gathered:
     @property
     def fails(self) -> bool:
         """Apply the rule: how many must fail for their parent to fail."""
-        rule, total = self.parent.fail_on or "any", self.counts.total()
-        needed = {"any": 1, "all": max(1, total)}.get(rule)
-        return self.not_completed >= (int(rule) if needed is None else needed)
+        rule = str(self.parent.fail_on or "any").strip()
+        needed = int(rule) if rule.isdecimal() else max(1, self.counts.total()) if rule == "all" else 1
+        return self.not_completed >= needed
 
-    def outcome(self, *, told: bool = True) -> Outcome:
-        """Say what became of the parent, with what its own work used; `told=False`: numbers alone."""
+    def outcome(self, *, told: bool = True, returned: bool = True) -> Outcome:
+        """Say what became of the parent, with what its own work used; with neither: numbers alone."""
         parent = self.parent
         used = {"cpu_seconds": parent.cpu_seconds, "max_rss_bytes": parent.max_rss_bytes}
         if parent.cancel_requested:
@@ -51,17 +49,17 @@ class Gathered:
             return Outcome(Kind.CANCELLED, **said, **used)
         if self.fails:
             return Outcome(Kind.CHILDREN, error_type="ChildrenFailed", error_message=self._complaint(), **used)
-        return Outcome(Kind.RETURNED, result=self._result(self.told if told else {}), **used)
+        return Outcome(Kind.RETURNED, result=self._result(self.told if told else {}, returned=returned), **used)
 
-    def _result(self, told: dict[int, str]) -> str:
+    def _result(self, told: dict[int, str], *, returned: bool) -> str:
         """Give what the parent completes with; texts go in as they are written."""
         counts = {status.value: self.counts[status] for status in _FATES}
         head = json.dumps(counts)[1:-1]
         children = ", ".join(told[id] for id in sorted(told))
         left_out = self.counts.total() - len(told)
         more = f', "left_out": {left_out}' if left_out else ""
-        returned = f', "returned": {self.parent.returned}' if self.parent.returned is not None else ""
-        return f'{{{head}, "children": [{children}]{more}{returned}}}'
+        own = f', "returned": {self.parent.returned}' if returned and self.parent.returned is not None else ""
+        return f'{{{head}, "children": [{children}]{more}{own}}}'
 
     def _complaint(self) -> str:
         failed, cancelled = self.counts[Status.FAILED], self.counts[Status.CANCELLED]
@@ -107,7 +105,7 @@ def _tell(connection: Connection, dialect: Dialect, gathered: Gathered, status: 
         gathered.first_failed = (rows[0].id, _short(rows[0].error_message) or rows[0].reason or status.value)
     chosen = []
     for row in rows:
-        room -= row.size + BESIDE
+        room -= row.size + len(_told(row, status, None))
         if room < 0:
             break
         chosen.append(row)
@@ -133,4 +131,4 @@ def _results(connection: Connection, ids: Sequence[int]) -> dict[int, str]:
 
 def _short(text: str | None) -> str | None:
     """Give the first line of an error, at most 200 letters of it."""
-    return None if text is None else text.split("\n", 1)[0][:200]
+    return None if text is None else str(text).split("\n", 1)[0][:200]

@@ -22,11 +22,11 @@ from processor.db.dialects import INTEGER, TEXT, Dialect, document
 from processor.errors import ValuesRefused
 from processor.lifecycle import Reason, Status
 from processor.queue import verdicts
-from processor.queue.children import awaiting
+from processor.queue.children import OWN_ANCESTOR, awaiting
 from processor.queue.followups import follow_up
 from processor.queue.settlement import Settled, Settlement, unstorable
 from processor.queue.waiting import GoneOn, go_on
-from processor.queue.where import has_open_children, is_
+from processor.queue.where import has_children, is_
 
 
 def settle(database: Database, batch: Sequence[Settlement]) -> Settled:
@@ -55,13 +55,15 @@ def _settle_unstorable(database: Database, settlement: Settlement, refusal: Valu
 def _write(connection: Connection, dialect: Dialect, batch: Sequence[Settlement]) -> Settled:
     owned = _lock(connection, dialect, batch)
     ours = [_final_word(settlement, owned[settlement.job_id]) for settlement in batch if settlement.job_id in owned]
-    ours, parents = awaiting(connection, ours, {id for id, row in owned.items() if row.has_open_children})
+    ours, parents = awaiting(connection, ours, owned)
     gone_on = GoneOn()
     if ours:
         verdicts.write(connection, dialect, ours)
         gone_on = go_on(connection, dialect, ours)
         followed = [one.job_id for one in ours if one.verdict.final and owned[one.job_id].followed]
-        gone_on.woken += follow_up(connection, dialect, followed)
+        made = follow_up(connection, dialect, followed)
+        gone_on.woken += made.count
+        gone_on.refusals += made.refusals
     missing = [settlement for settlement in batch if settlement.job_id not in owned]
     settled = Settled(
         tuple(ours),
@@ -69,6 +71,7 @@ def _write(connection: Connection, dialect: Dialect, batch: Sequence[Settlement]
         woken=gone_on.woken,
         unseen=gone_on.unseen,
         parents=parents | _parents_of(ours, owned),
+        refusals=tuple(gone_on.refusals),
     )
     return settled + _explain(connection, dialect, missing)
 
@@ -76,19 +79,32 @@ def _write(connection: Connection, dialect: Dialect, batch: Sequence[Settlement]
 def _parents_of(ours: Sequence[Settlement], owned: Mapping[int, Any]) -> frozenset[int]:
     """Give the parents of jobs that ended."""
     parents = {owned[one.job_id].parent_id for one in ours if one.verdict.final}
-    return frozenset(parents - {None})
+    return frozenset(parent for parent in parents if isinstance(parent, int))
 
 
 def _explain(connection: Connection, dialect: Dialect, missing: Sequence[Settlement]) -> Settled:
     """Say why rows were not to be had: written before by this very claim, held by others, or not ours any more."""
     if not missing:
         return Settled()
-    rows = connection.execute(_state_of(dialect), {"given": _claims(missing)})
+    rows = connection.execute(_state_of(dialect), {"given": _claims(missing)}).all()
     claimed = {row.id: (row.status, row.reason) for row in rows}
-    written = [one for one in missing if one.again and claimed.get(one.job_id) in _own_words(one)]
+    found = {row.id: row for row in rows}
+    written = [_as_written(one, found[one.job_id]) for one in missing if one.again and _is_own_word(one, claimed)]
+    parents = frozenset(found[one.job_id].parent_id for one in written) - {None}
+    missing = [one for one in missing if not (one.again and _is_own_word(one, claimed))]
     held = [one for one in missing if claimed.get(one.job_id, ("", ""))[0] == Status.RUNNING]
-    stale = [one for one in missing if one not in written and one not in held]
-    return Settled(tuple(written), tuple(stale), tuple(held))
+    stale = [one for one in missing if one not in held]
+    return Settled(tuple(written), tuple(stale), tuple(held), parents=parents)
+
+
+def _is_own_word(settlement: Settlement, claimed: Mapping[int, tuple[str, str]]) -> bool:
+    return claimed.get(settlement.job_id) in _own_words(settlement)
+
+
+def _as_written(settlement: Settlement, row: Any) -> Settlement:
+    """Give a settlement with what its row says: a parent may have had to wait for its children."""
+    verdict = replace(settlement.verdict, status=Status(row.status), reason=Reason(row.reason))
+    return replace(settlement, verdict=verdict)
 
 
 def _own_words(settlement: Settlement) -> set[tuple[str, str]]:
@@ -99,7 +115,7 @@ def _own_words(settlement: Settlement) -> set[tuple[str, str]]:
         return words | {(Status.CANCELLED.value, Reason.ASKED.value)}
     if verdict.status is not Status.FAILED:  # it may have had to wait for its children, and may have ended with them
         with_them = {(status.value, Reason.CHILDREN.value) for status in (Status.WAITING, Status.FAILED)}
-        words |= with_them | {(Status.CANCELLED.value, Reason.ASKED.value)}
+        words |= with_them | {(Status.CANCELLED.value, Reason.ASKED.value), OWN_ANCESTOR}
     return words
 
 
@@ -126,7 +142,7 @@ def _owned(dialect: Dialect) -> Any:
             jobs.c.cancel_requested,
             jobs.c.parent_id,
             or_(jobs.c.on_complete.is_not(None), jobs.c.on_failure.is_not(None)).label("followed"),
-            has_open_children().label("has_open_children"),
+            has_children().label("has_children"),
         )
         .join(given, _is_claimed_by(given))
         .where(is_(Status.RUNNING), dialect.among(jobs.c.id))
@@ -138,7 +154,7 @@ def _owned(dialect: Dialect) -> Any:
 @cache
 def _state_of(dialect: Dialect) -> Any:
     given = dialect.table(_CLAIM)
-    return select(jobs.c.id, jobs.c.status, jobs.c.reason).join(given, _is_claimed_by(given))
+    return select(jobs.c.id, jobs.c.status, jobs.c.reason, jobs.c.parent_id).join(given, _is_claimed_by(given))
 
 
 def _is_claimed_by(given: Any) -> Any:

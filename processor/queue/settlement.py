@@ -38,7 +38,8 @@ class Settled:
     """What became of a batch: accepted as written, refused as stale, held by others, refused by the database.
 
     Of rows that waited for these jobs: `reused` ended with a result, `woken` are pending again, or follow them;
-    `unseen` says that some could not be looked at. `parents` are jobs that may have ended with their last child.
+    `unseen` says that some could not be looked at. `parents` are jobs that may have ended with their last child;
+    `refusals` say what else the database did not take.
     """
 
     accepted: tuple[Settlement, ...] = ()
@@ -49,6 +50,7 @@ class Settled:
     woken: int = 0
     unseen: bool = False
     parents: frozenset[int] = frozenset()
+    refusals: tuple[str, ...] = ()
 
     def __add__(self, other: "Settled") -> "Settled":
         return Settled(
@@ -60,6 +62,7 @@ class Settled:
             self.woken + other.woken,
             self.unseen or other.unseen,
             self.parents | other.parents,
+            self.refusals + other.refusals,
         )
 
 

@@ -40,6 +40,7 @@ class GoneOn:
     woken: int = 0
     reused: list[Reused] = field(default_factory=list)
     unseen: bool = False
+    refusals: list[str] = field(default_factory=list)
 
 
 def go_on(connection: Connection, dialect: Dialect, ours: Sequence[Settlement]) -> GoneOn:
@@ -164,7 +165,8 @@ def _wake(connection: Connection, ids: Sequence[int]) -> int:
     if not ids:
         return 0
     fresh = {"status": Status.PENDING.value, "reason": None, "duplicate_of": None}
-    return connection.execute(update(jobs).where(jobs.c.id.in_(ids), is_(Status.WAITING)).values(fresh)).rowcount
+    those = (jobs.c.id.in_(ids), is_(Status.WAITING), waits_for_others())
+    return connection.execute(update(jobs).where(*those).values(fresh)).rowcount
 
 
 def _end_equals(

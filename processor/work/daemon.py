@@ -187,7 +187,12 @@ class Daemon:
             return False  # past its deadline, a stop does not wait for rows that others hold: they are rescued
         if state.draining:
             return True
-        return self._drain_when_empty and not state.more_is_due and state.life.registered and self._nothing_is_due()
+        return (
+            self._drain_when_empty
+            and not (state.more_is_due or state.parents)
+            and state.life.registered
+            and self._nothing_is_due()
+        )
 
     def _nothing_is_due(self) -> bool:
         with self._state.patience.step():

@@ -1,11 +1,12 @@
 """Jobs that wait for their children: end those whose last child has ended, and see to the children of the others."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from processor import happenings as h
 from processor.errors import ValuesRefused
 from processor.queue import endings, parents
+from processor.queue.settlement import Settled
 from processor.work.rhythm import Rhythm
 from processor.work.state import State
 
@@ -15,6 +16,8 @@ SHARE = 20
 """Progress is told so seldom that counting takes a twentieth of the time: a million children take some 0.2 s."""
 BITES_PER_LOOK = 10
 GENERATIONS_PER_TURN = 10
+LOOK_SECONDS = 0.2
+"""Of one look, after which the loop does its other steps; the next poll goes on with the next page."""
 
 
 class Parenting:
@@ -34,67 +37,71 @@ class Parenting:
             if not state.parents:
                 return
             candidates, state.parents = state.parents, set()
-            try:
-                self._end(candidates)
-                state.more_is_due |= parents.let_go(state.database, candidates) > 0
-            except ValuesRefused as refusal:
-                self._complain(refusal.message)
+            self._end(candidates)
+            self._let_go(candidates)
 
     def stop_children(self) -> None:
         """Cancel what is left to do of jobs that are cancelled themselves."""
-        try:
-            for _ in range(BITES_PER_LOOK):
-                if not parents.stop_children(self._state.database, self._state.roster.notifies):
-                    break
-        except ValuesRefused as refusal:
-            self._complain(refusal.message)
+        state = self._state
+        for _ in range(BITES_PER_LOOK):
+            if not self._bite(lambda: parents.stop_children(state.database, state.roster.notifies)):
+                return
 
     def look(self) -> None:
-        """Look at a page of all parents that wait, whoever settled their children."""
-        state = self._state
+        """Look at parents that wait, whoever settled their children: page by page, for so long at most."""
         if not self._look.is_due():
             return
-        page = parents.page(state.database, self._after)
-        self._after = page.last or 0
-        if page.last is None:
-            self._look.rest()
-        try:
-            self._end(set(page.ready))
-            for _ in range(BITES_PER_LOOK):
-                if not parents.let_go(state.database, page.open):
-                    break
-                state.more_is_due = True
-            self._tell_progress(page.open)
-        except ValuesRefused as refusal:
-            self._complain(refusal.message)
+        until = time.monotonic() + LOOK_SECONDS
+        while time.monotonic() < until:
+            page = parents.page(self._state.database, self._after)
+            self._after = page.last or 0
+            self._look_at(page)
+            if page.last is None:
+                self._look.rest()
+                return
 
-    def _tell_progress(self, open_: tuple[int, ...]) -> None:
+    def _look_at(self, page: parents.Page) -> None:
+        state = self._state
+        self._end(set(page.ready))
+        self._report(endings.end_circles(state.database, page.open, state.roster.notifies))
+        for _ in range(BITES_PER_LOOK):
+            if not self._let_go(page.open):
+                break
         begin = time.monotonic()
-        if open_ and begin >= self._tell_after:
-            parents.tell_progress(self._state.database, open_)
+        if page.open and begin >= self._tell_after:
+            self._bite(lambda: parents.tell_progress(state.database, page.open))
             instant = time.monotonic()
             self._tell_after = instant + SHARE * (instant - begin)
 
+    def _let_go(self, candidates: Collection[int]) -> int:
+        changed = self._bite(lambda: parents.let_go(self._state.database, candidates))
+        self._state.more_is_due |= changed > 0
+        return changed
+
+    def _bite(self, verb: Callable[[], int]) -> int:
+        """Do something to some rows; what the database refuses is said."""
+        try:
+            changed = verb()
+        except ValuesRefused as refusal:
+            self._complain(refusal.message)
+            return 0
+        return changed
+
     def _end(self, candidates: set[int]) -> None:
         state = self._state
-        if not candidates:
-            return
-        settled = endings.end(state.database, candidates, state.roster.notifies)
+        if candidates:
+            self._report(endings.end(state.database, candidates, state.roster.notifies))
+
+    def _report(self, settled: Settled) -> None:
+        state = self._state
         state.parents |= settled.parents
         state.unseen |= settled.unseen
         state.more_is_due |= settled.woken > 0
         for one in settled.accepted:
             verdict = one.verdict
-            state.happenings.emit(
-                h.ParentEnded(
-                    one.job_id,
-                    one.type,
-                    verdict.status.value,
-                    verdict.reason.value,
-                    verdict.outcome.error_message,
-                )
-            )
+            ended = (one.job_id, one.type, verdict.status.value, verdict.reason.value, verdict.outcome.error_message)
+            state.happenings.emit(h.ParentEnded(*ended))
         for reused in settled.reused:
             state.happenings.emit(h.JobReused(reused.id, reused.type, reused.original, reused.reason.value))
-        for settlement, error in settled.unstorable:
-            state.happenings.emit(h.OutcomeUnstorable(settlement.job_id, settlement.type, error))
+        for refusal in settled.refusals:
+            self._complain(refusal)

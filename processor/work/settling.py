@@ -139,6 +139,8 @@ class Settling:
             emit(h.OutcomeStale(settlement.job_id, settlement.type, settlement.attempt, outcome))
         for reused in settled.reused:
             emit(h.JobReused(reused.id, reused.type, reused.original, reused.reason.value))
+        for refusal in settled.refusals:
+            emit(h.MoveRefused(refusal))
         self._state.unseen |= settled.unseen
         self._state.parents |= settled.parents
         made = any(one.verdict.outcome.enqueue or self._made_room(one.type) for one in settled.accepted)

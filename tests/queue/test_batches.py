@@ -7,8 +7,9 @@ import pytest
 from processor.errors import DatabaseUnreachable, Refused, ValuesRefused
 from processor.queue import batches, control
 from processor.queue.batches import enqueue_batch
-from processor.queue.enqueue import NewJob
+from processor.queue.enqueue import NewJob, same_work
 from processor.queue.lookup import Filter
+from processor.queue.rules import NO_RULES
 from tests.queue.conftest import Queue
 
 
@@ -77,6 +78,7 @@ def test_a_batch_that_is_cancelled_while_it_is_put_in_says_so(queue: Queue) -> N
     with pytest.raises(Refused, match="Job 1 was changed by somebody else"):
         enqueue_batch(queue.database, NewJob("batch"), cancelled())
     assert queue.claim(types="a batch") == []
+    assert queue.rows("SELECT count(*) FROM jobs WHERE status = 'paused'") == [(0,)]
 
 
 def test_what_was_left_behind_is_cancelled_with_its_parent(queue: Queue) -> None:
@@ -85,3 +87,16 @@ def test_what_was_left_behind_is_cancelled_with_its_parent(queue: Queue) -> None
     control.cancel(queue.database, Filter(ids=(1,)))
     assert queue.rows("SELECT DISTINCT status, reason FROM jobs WHERE id > 1") == [("cancelled", "parent")]
     assert queue.status(1) == ("cancelled", "asked")
+
+
+def test_what_was_left_behind_can_be_resumed_when_its_parent_is_gone(queue: Queue) -> None:
+    queue.insert("type, status, reason", "'batch', 'paused', 'batch'")
+    queue.insert("type, status, reason, parent_id", *["'a', 'paused', 'batch', 1"] * 3)
+    assert control.resume(queue.database, Filter(types=("a", "batch"))) == 0
+    control.remove(queue.database, Filter(ids=(1,)))
+    assert control.resume(queue.database, Filter(types=("a",))) == 3
+
+
+def test_a_batch_that_was_left_behind_is_not_the_same_work(queue: Queue) -> None:
+    queue.insert("type, key, status, reason", "'batch', 'nightly', 'paused', 'batch'")
+    assert same_work(queue.database, NewJob("batch", key="nightly"), NO_RULES) is None

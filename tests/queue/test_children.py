@@ -1,10 +1,12 @@
 """Jobs that wait for their children, on the three databases."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from processor.errors import ValuesRefused
 from processor.lifecycle import Status
 from processor.outcome import Kind
 from processor.queue import control, endings, parents, upkeep, waiting
@@ -70,11 +72,28 @@ def test_children_made_by_a_handler_come_with_its_wait(queue: Queue) -> None:
     assert queue.rows("SELECT type, parent_id FROM jobs WHERE id > 1 ORDER BY id") == [("a", 1), ("other", None)]
 
 
-def test_a_job_whose_children_have_all_ended_before_it_is_looked_at_at_once(queue: Queue) -> None:
-    queue.insert("type", "'parent'")
-    queue.insert("type, parent_id", "'a', 1")
+def test_children_that_ended_before_their_parent_count_too(queue: Queue) -> None:
+    queue.insert("type, on_failure", "'parent', 'report'")
+    queue.insert("type, parent_id", "'a', 1", "'a', 1")
+    finish(queue, Kind.RAISED, error_message="broken")
+    assert finish(queue, types="parent").parents == {1}
+    end(queue, {1})
+    assert queue.status(1) == ("failed", "children")
+    assert queue.rows("SELECT count(*) FROM jobs WHERE type = 'report'") == [(1,)]
+
+
+def test_a_parent_that_a_person_retries_counts_its_children_again(queue: Queue) -> None:
+    family(queue, 1)
+    finish(queue, Kind.RAISED, error_message="broken")
+    end(queue, {1})
+    control.retry(queue.database, Filter(ids=(1,)))
+    finish(queue, types="parent")
+    end(queue, {1})
+    assert queue.status(1) == ("failed", "children")
+    control.retry(queue.database, Filter(ids=(1, 2)))
+    finish(queue, types="parent")
     finish(queue)
-    assert finish(queue, types="parent").parents == frozenset()
+    end(queue, {1})
     assert queue.status(1) == ("completed", "done")
 
 
@@ -291,19 +310,129 @@ def test_a_parent_whose_result_is_refused_ends_without_it(queue: Queue) -> None:
 
 
 def test_a_parent_that_nobody_may_change_does_not_keep_others(queue: Queue) -> None:
-    from processor.errors import ValuesRefused
-
     queue.insert("type", "'parent'", "'parent'")
     queue.insert("type, parent_id", "'a', 1", "'a', 2")
     finish(queue, types="parent")
     finish(queue)
     queue.rows(_refuses(queue, "NEW.id = 1 AND NEW.status <> 'waiting'"))
-    with pytest.raises(ValuesRefused):
-        end(queue, {1, 2})
+    settled = end(queue, {1, 2})
+    assert [one.job_id for one in settled.accepted] == [2]
+    assert "not this one" in settled.refusals[0]
     assert [queue.status(id)[0] for id in (1, 2)] == ["waiting", "completed"]
 
 
-def _refuses(queue: Queue, when: str) -> str:
+def test_a_child_that_nobody_may_change_does_not_keep_others(queue: Queue) -> None:
+    family(queue, 3)
+    queue.rows("UPDATE jobs SET cancel_requested = true WHERE id = 1")
+    queue.rows("UPDATE jobs SET status = 'paused', reason = 'batch' WHERE id = 4")
+    queue.rows(_refuses(queue, "NEW.id = 2"))
+    assert parents.stop_children(queue.database, lambda type_, status: True) == 2
+    assert [queue.status(id)[0] for id in (2, 3, 4)] == ["pending", "cancelled", "cancelled"]
+    with pytest.raises(ValuesRefused):
+        parents.stop_children(queue.database, lambda type_, status: True)
+    control.cancel(queue.database, Filter(ids=(3,)))  # a batch that is stuck is no matter of somebody else's
+
+
+def test_a_staged_child_that_nobody_may_change_does_not_keep_others(queue: Queue) -> None:
+    queue.insert("type", "'parent'")
+    queue.insert("type, status, reason, parent_id", *["'a', 'paused', 'batch', 1"] * 3)
+    queue.rows(_refuses(queue, "NEW.id = 2"))
+    assert parents.let_go(queue.database, [1]) == 2
+    with pytest.raises(ValuesRefused):
+        parents.let_go(queue.database, [1])
+
+
+def test_what_follows_and_is_refused_costs_nothing_but_itself(queue: Queue) -> None:
+    queue.insert("type, on_complete", "'a', 'report'", "'a', 'other'")
+    queue.rows(_refuses(queue, "NEW.type = 'report'", "INSERT"))
+    settled = finish(queue, result="7")
+    assert len(settled.accepted) == 2
+    assert "What follows job 1 (type 'report') was not made: " in settled.refusals[0]
+    assert [result(queue, id) for id in (1, 2)] == [7, 7]
+    assert queue.rows("SELECT type FROM jobs WHERE id > 2") == [("other",)]
+
+
+@pytest.mark.parametrize("length", [1, 2, 150])
+def test_a_circle_that_somebody_makes_later_is_found(queue: Queue, length: int) -> None:
+    queue.insert("type, status, reason", *["'parent', 'waiting', 'children'"] * length)
+    queue.insert("type, parent_id", "'a', 1")
+    for id in range(1, length + 1):
+        if length > 1 or queue.kind != "postgresql":
+            queue.rows(f"UPDATE jobs SET parent_id = {id % length + 1} WHERE id = {id}")
+    settled = endings.end_circles(queue.database, parents.page(queue.database).open, lambda type_, status: True)
+    if length > 1 or queue.kind != "postgresql":
+        assert len(settled.accepted) == length
+        assert queue.rows("SELECT DISTINCT status, reason FROM jobs WHERE type = 'parent'") == [("failed", "malformed")]
+    else:  # the table itself refuses it
+        assert not settled.accepted
+
+
+def test_a_circle_that_is_cancelled_ends_as_cancelled(queue: Queue) -> None:
+    queue.insert("type", "'parent'", "'parent'")
+    queue.rows("UPDATE jobs SET parent_id = 3 - id")
+    control.cancel(queue.database, Filter(ids=(1, 2)))
+    endings.end_circles(queue.database, parents.page(queue.database).open, lambda type_, status: True)
+    assert queue.rows("SELECT DISTINCT status FROM jobs") == [("cancelled",)]
+
+
+def test_a_rule_that_nobody_can_read_means_any(queue: Queue) -> None:
+    family(queue, 1)
+    spaces = {"postgresql": "jobs_fail_on_is_any_all_or_a_number", "mariadb": "jobs_fail_on_is_any_all_or_a_number"}
+    if queue.kind in spaces:
+        word = "CONSTRAINT"
+        queue.rows(f"ALTER TABLE jobs DROP {word} {spaces[queue.kind]}")
+        queue.rows("UPDATE jobs SET fail_on = 'odd' WHERE id = 1")
+    finish(queue, Kind.RAISED)
+    end(queue, {1})
+    assert queue.status(1) == ("failed", "children")
+
+
+def test_parents_whose_results_are_too_large_together_end_in_portions(queue: Queue) -> None:
+    own = json.dumps("x" * 900_000)
+    queue.insert("type", *["'parent'"] * 20)
+    queue.insert("type, parent_id", *[f"'a', {parent}" for parent in range(1, 21)])
+    for job in queue.claim(types="parent"):
+        settle(queue.database, [verdict_of(job, Kind.RETURNED, result=own)])
+    settled = finish(queue)
+    assert len(end(queue, settled.parents).accepted) == 20
+
+
+def test_many_letters_are_counted_as_they_are_written(queue: Queue) -> None:
+    family(queue, 300, "type, fail_on", "'parent', 'all'")
+    first, *others = queue.claim(jobs=400)
+    settle(queue.database, [verdict_of(first, Kind.RETURNED)])
+    settle(queue.database, [verdict_of(job, Kind.RAISED, error_message="\N{PILE OF POO}" * 200) for job in others])
+    end(queue, {1})
+    assert len(text(queue, "result", 1)) < 600_000
+
+
+def test_progress_that_is_no_number_stops_nothing(queue: Queue) -> None:
+    family(queue, 2)
+    queue.claim(jobs=2)
+    odd = {"postgresql": "'NaN'", "mariadb": "1e308", "sqlite": "9e999"}[queue.kind]
+    queue.rows(f"UPDATE jobs SET progress = {odd} WHERE id = 2")
+    assert parents.tell_progress(queue.database, [1]) == 1
+
+
+def test_an_answer_that_was_lost_names_the_parents_again(queue: Queue) -> None:
+    family(queue, 1)
+    [child] = queue.claim()
+    batch = [verdict_of(child, Kind.RETURNED)]
+    settle(queue.database, batch)
+    again = settle(queue.database, [replace(one, again=True) for one in batch])
+    assert (len(again.accepted), again.parents) == (1, {1})
+
+
+def test_an_answer_that_was_lost_says_that_the_parent_waits(queue: Queue) -> None:
+    queue.insert("type", "'parent'")
+    queue.insert("type, parent_id", "'a', 1")
+    batch = [verdict_of(job, Kind.RETURNED) for job in queue.claim(types="parent")]
+    settle(queue.database, batch)
+    [again] = settle(queue.database, [replace(one, again=True) for one in batch]).accepted
+    assert (again.verdict.status, again.verdict.reason) == ("waiting", "children")
+
+
+def _refuses(queue: Queue, when: str, deed: str = "UPDATE") -> str:
     """A trigger of the user's own."""
     if queue.kind == "postgresql":
         queue.rows(
@@ -311,13 +440,13 @@ def _refuses(queue: Queue, when: str) -> str:
             " USING ERRCODE = 'P0001'; END $$"
         )
         when = when.replace("NEW.result LIKE", "NEW.result::text LIKE")
-        return f"CREATE TRIGGER refuse BEFORE UPDATE ON jobs FOR EACH ROW WHEN ({when}) EXECUTE FUNCTION refuse()"
+        return f"CREATE TRIGGER refuse BEFORE {deed} ON jobs FOR EACH ROW WHEN ({when}) EXECUTE FUNCTION refuse()"
     if queue.kind == "mariadb":
         return (
-            "CREATE TRIGGER refuse BEFORE UPDATE ON jobs FOR EACH ROW"
+            f"CREATE TRIGGER refuse BEFORE {deed} ON jobs FOR EACH ROW"
             f" IF {when} THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'not this one'; END IF"
         )
-    return f"CREATE TRIGGER refuse BEFORE UPDATE ON jobs WHEN {when} BEGIN SELECT RAISE(ABORT, 'not this one'); END"
+    return f"CREATE TRIGGER refuse BEFORE {deed} ON jobs WHEN {when} BEGIN SELECT RAISE(ABORT, 'not this one'); END"
 
 
 @pytest.mark.parametrize("threads", [2, 4])

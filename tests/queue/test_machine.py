@@ -330,7 +330,10 @@ class Machine(RuleBasedStateMachine):
         }[self.queue.kind]
 
     def _completed(self) -> set[int]:
-        return {id for (id,) in self.queue.rows("SELECT id FROM jobs WHERE status = 'completed'")}
+        did_it = (
+            "SELECT id FROM jobs WHERE status = 'completed' AND duplicate_of IS NULL"  # not by the result of another
+        )
+        return {id for (id,) in self.queue.rows(did_it)}
 
     def _had_no_open_children(self, ended: set[int]) -> None:
         """A job that was just completed, by whatever way, has done with its children."""

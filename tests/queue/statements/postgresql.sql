@@ -38,10 +38,10 @@ FROM (SELECT * FROM jsonb_to_recordset(CAST(%(given)s AS jsonb)) AS document ("j
 
 -- settle
 
-SELECT jobs.id, jobs.cancel_requested, jobs.parent_id, jobs.on_complete IS NOT NULL OR jobs.on_failure IS NOT NULL AS followed, (SELECT child.id
-FROM jobs AS child
-WHERE child.parent_id = jobs.id AND child.status > 'failed' ORDER BY child.status, child.id
-LIMIT 1) IS NOT NULL AS has_open_children
+SELECT jobs.id, jobs.cancel_requested, jobs.parent_id, jobs.on_complete IS NOT NULL OR jobs.on_failure IS NOT NULL AS followed, (SELECT any_child.id
+FROM jobs AS any_child
+WHERE any_child.parent_id = jobs.id ORDER BY any_child.status, any_child.id
+LIMIT 1) IS NOT NULL AS has_children
 FROM jobs JOIN (SELECT * FROM jsonb_to_recordset(CAST(%(given)s AS jsonb)) AS document ("id" bigint, "processor_id" text, "claim_no" bigint)) AS given ON jobs.id = given.id AND jobs.processor_id = given.processor_id AND jobs.claim_no = given.claim_no
 WHERE jobs.status = 'running' AND jobs.id = any(%(ids)s::BIGINT[]) ORDER BY jobs.id FOR UPDATE OF jobs SKIP LOCKED
 

@@ -44,10 +44,10 @@ FROM (SELECT json_extract(value, '$.job_id') AS "job_id", json_extract(value, '$
 
 BEGIN IMMEDIATE
 
-SELECT jobs.id, jobs.cancel_requested, jobs.parent_id, jobs.on_complete IS NOT NULL OR jobs.on_failure IS NOT NULL AS followed, (SELECT child.id
-FROM jobs AS child
-WHERE child.parent_id = jobs.id AND child.status > 'failed' ORDER BY child.status, child.id
-LIMIT 1 OFFSET ?) IS NOT NULL AS has_open_children
+SELECT jobs.id, jobs.cancel_requested, jobs.parent_id, jobs.on_complete IS NOT NULL OR jobs.on_failure IS NOT NULL AS followed, (SELECT any_child.id
+FROM jobs AS any_child
+WHERE any_child.parent_id = jobs.id ORDER BY any_child.status, any_child.id
+LIMIT 1 OFFSET ?) IS NOT NULL AS has_children
 FROM jobs JOIN (SELECT json_extract(value, '$.id') AS "id", json_extract(value, '$.processor_id') AS "processor_id", json_extract(value, '$.claim_no') AS "claim_no" FROM json_each(?)) AS given ON jobs.id = given.id AND jobs.processor_id = given.processor_id AND jobs.claim_no = given.claim_no
 WHERE jobs.status = 'running' AND jobs.id IN (?) ORDER BY jobs.id
 
