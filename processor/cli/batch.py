@@ -1,5 +1,6 @@
 """Read a file of jobs, one in JSON on each line: what is broken is named with its line, before anything is written."""
 
+import contextlib
 import json
 import shutil
 import sys
@@ -75,9 +76,9 @@ def opened(path: str) -> IO[bytes]:
     try:
         if path != "-" and Path(path).is_file():
             return Path(path).open("rb")
-        source = sys.stdin.buffer if path == "-" else Path(path).open("rb")  # noqa: SIM115 - a pipe is read once
         copy = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
-        shutil.copyfileobj(source, copy)
+        with contextlib.nullcontext(sys.stdin.buffer) if path == "-" else Path(path).open("rb") as source:
+            shutil.copyfileobj(source, copy)
         return copy
     except OSError as error:
         raise click.BadParameter(f"{path} cannot be read: {error.strerror}. Nothing was enqueued.") from error
