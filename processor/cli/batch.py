@@ -76,9 +76,9 @@ def opened(path: str) -> IO[bytes]:
     try:
         if path != "-" and Path(path).is_file():
             return Path(path).open("rb")
-        copy = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
         with contextlib.nullcontext(sys.stdin.buffer) if path == "-" else Path(path).open("rb") as source:
+            copy = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
             shutil.copyfileobj(source, copy)
-        return copy
+            return copy
     except OSError as error:
         raise click.BadParameter(f"{path} cannot be read: {error.strerror}. Nothing was enqueued.") from error

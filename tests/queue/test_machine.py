@@ -330,9 +330,8 @@ class Machine(RuleBasedStateMachine):
         }[self.queue.kind]
 
     def _completed(self) -> set[int]:
-        did_it = (
-            "SELECT id FROM jobs WHERE status = 'completed' AND duplicate_of IS NULL"  # not by the result of another
-        )
+        """Read who did its work, and has not the result of another."""
+        did_it = "SELECT id FROM jobs WHERE status = 'completed' AND duplicate_of IS NULL"
         return {id for (id,) in self.queue.rows(did_it)}
 
     def _had_no_open_children(self, ended: set[int]) -> None:
