@@ -38,13 +38,20 @@ def check_instant(table: Table, column: str) -> None:
     """
     table.append_constraint(
         CheckConstraint(
-            f"{column} NOT GLOB '*[^0-9 :.-]*' AND strftime('%Y-%m-%d %H:%M:%S', {column}) IS substr({column}, 1, 19)",
+            f"{column} NOT GLOB '*[^0-9 :.-]*' AND strftime('%Y-%m-%d %H:%M:%S', {column}) IS substr({column}, 1, 19)"
+            f" AND (length({column}) = 19 OR (substr({column}, 20, 1) = '.' AND length({column}) > 20"
+            f" AND substr({column}, 21) NOT GLOB '*[^0-9]*'))",
             name=f"{table.name}_{column}_is_utc_YYYY_MM_DD_HH_MM_SS",
         ).ddl_if(dialect="sqlite")
     )
-    for dialects, zone in ((("postgresql",), "+00"), (("mysql", "mariadb"), ""), (("sqlite",), "")):
+    no_zeros = f" AND month({column}) > 0 AND dayofmonth({column}) > 0"  # '2026-00-15' is a date there
+    for dialects, zone, more in (
+        (("postgresql",), "+00", ""),
+        (("mysql", "mariadb"), "", no_zeros),
+        (("sqlite",), "", ""),
+    ):
         check = CheckConstraint(
-            f"{column} BETWEEN '1970-01-01 00:00:00{zone}' AND '9999-12-30 23:59:59{zone}'",
+            f"{column} BETWEEN '1970-01-01 00:00:00{zone}' AND '9999-12-30 23:59:59{zone}'{more}",
             name=f"{table.name}_{column}_is_within_1970_to_9999",
         )
         table.append_constraint(check.ddl_if(dialect=dialects))  # type: ignore[arg-type]

@@ -149,7 +149,9 @@ for _column, _sort in (("priority", "integer"), ("catch_up_limit", "integer"), (
         )
     )
 schedules.append_constraint(
-    CheckConstraint("json_valid(payload)", name="schedules_payload_is_json").ddl_if(dialect="sqlite")
+    CheckConstraint("typeof(payload) = 'text' AND json_valid(payload)", name="schedules_payload_is_json").ddl_if(
+        dialect="sqlite"
+    )
 )
 for _column in ("cron", "time_zone"):
     _brief = CheckConstraint(f"length({_column}) <= 200", name=f"schedules_{_column}_is_at_most_200_letters")

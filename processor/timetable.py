@@ -58,7 +58,10 @@ class Timetable:
         if self.cron is not None:
             return self.cron.next(after, self.zone)
         assert self.every is not None
-        return EPOCH + ((after - EPOCH) // self.every + 1) * self.every
+        try:
+            return EPOCH + ((after - EPOCH) // self.every + 1) * self.every
+        except OverflowError:  # beyond the calendar
+            return None
 
     def last(self, after: datetime, until: datetime, back: timedelta = _SECOND) -> datetime | None:
         """Give the latest planned instant after `after`, up to `until`.
@@ -87,7 +90,10 @@ class Timetable:
     def fires_at(self, name: str, planned: datetime) -> datetime:
         """Give the instant at which a planned firing of the schedule `name` comes, its jitter counted in."""
         share = zlib.crc32(f"{name} {planned.astimezone(UTC).isoformat()}".encode(errors="replace")) / 2**32
-        return planned + timedelta(seconds=self.jitter * share)
+        try:
+            return planned + timedelta(seconds=self.jitter * share)
+        except OverflowError:  # beyond the calendar
+            return planned
 
     def _has(self, after: datetime, until: datetime) -> bool:
         return self._up_to(after, until) is not None

@@ -325,7 +325,9 @@ def upgrade() -> None:
                 ("type", "text"),
             )
         ),
-        sa.CheckConstraint("json_valid(payload)", name="schedules_payload_is_json").ddl_if(dialect="sqlite"),
+        sa.CheckConstraint("typeof(payload) = 'text' AND json_valid(payload)", name="schedules_payload_is_json").ddl_if(
+            dialect="sqlite"
+        ),
         *(
             sa.CheckConstraint(f"length({column}) <= 200", name=f"schedules_{column}_is_at_most_200_letters").ddl_if(
                 dialect=("postgresql", "sqlite")
@@ -443,18 +445,21 @@ def upgrade() -> None:
 
 def is_instant(table: str, column: str) -> list:
     """Refuse infinity, instants that no driver can read back, and on SQLite text that does not compare as it sorts."""
-    dialects = ((("postgresql",), "+00"), (("mysql", "mariadb"), ""), (("sqlite",), ""))
+    no_zeros = f" AND month({column}) > 0 AND dayofmonth({column}) > 0"
+    dialects = ((("postgresql",), "+00", ""), (("mysql", "mariadb"), "", no_zeros), (("sqlite",), "", ""))
     return [
         sa.CheckConstraint(
-            f"{column} NOT GLOB '*[^0-9 :.-]*' AND strftime('%Y-%m-%d %H:%M:%S', {column}) IS substr({column}, 1, 19)",
+            f"{column} NOT GLOB '*[^0-9 :.-]*' AND strftime('%Y-%m-%d %H:%M:%S', {column}) IS substr({column}, 1, 19)"
+            f" AND (length({column}) = 19 OR (substr({column}, 20, 1) = '.' AND length({column}) > 20"
+            f" AND substr({column}, 21) NOT GLOB '*[^0-9]*'))",
             name=f"{table}_{column}_is_utc_YYYY_MM_DD_HH_MM_SS",
         ).ddl_if(dialect="sqlite"),
         *(
             sa.CheckConstraint(
-                f"{column} BETWEEN '1970-01-01 00:00:00{zone}' AND '9999-12-30 23:59:59{zone}'",
+                f"{column} BETWEEN '1970-01-01 00:00:00{zone}' AND '9999-12-30 23:59:59{zone}'{more}",
                 name=f"{table}_{column}_is_within_1970_to_9999",
             ).ddl_if(dialect=names)
-            for names, zone in dialects
+            for names, zone, more in dialects
         ),
     ]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, delete, false, func, insert, select, update
 
-from models import job_errors, job_events, job_types, jobs, notifications, processors
+from models import job_errors, job_events, job_types, jobs, notifications, processors, schedules
 from processor.db import schema
 from processor.db.database import Database
 from processor.diagnosis import Diagnosis, ok, problem, warning
@@ -82,6 +82,7 @@ _NEEDED: tuple[tuple[Table, str], ...] = (
     (notifications, "INSERT UPDATE DELETE"),
     (processors, "INSERT UPDATE DELETE"),
     (job_types, "INSERT UPDATE"),
+    (schedules, "INSERT UPDATE DELETE"),
 )
 
 

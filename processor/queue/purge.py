@@ -51,7 +51,7 @@ SMALLEST = 20
 SLOW = 0.05
 """Seconds of deleting, without the commit, after which the next bite is half as large."""
 MOST_EVENTS = 5_000
-"""Events that go with one bite; of a job with more, they are deleted before it, so many at once."""
+"""Events and errors that go with one bite; of a job with more, events are deleted before it, so many at once."""
 PROCESSORS_KEPT = 30 * 86_400.0
 """Seconds for which the row of a processor that ended is kept: it tells which types are run elsewhere."""
 LONGEST = 2.0e9
@@ -89,7 +89,7 @@ def bite(database: Database, walk: Walk, keeps: Keeps, *, dry: bool = False) -> 
     """Take the next bite of a walk; `dry` counts what would be deleted. Raises `DatabaseUnreachable`."""
     read = _next(database, walk, keeps)
     rows = read if dry else _with_few_events(read)
-    old = [row for row in rows if row.age >= keeps.of(row.type, walk.kind)]
+    old = [row for row in rows if row.age is not None and row.age >= keeps.of(row.type, walk.kind)]
     free = [row for row in old if not row.needed]
     deleted, refusal, spent = len(free), None, 0.0
     if free and not dry:
@@ -142,8 +142,16 @@ def _next_notifications(database: Database) -> Select[Any]:
 def _next_jobs(database: Database, walk: Walk, keeps: Keeps) -> Select[Any]:
     needed = case((or_(*_needs(database, keeps)), 1), else_=0).label("needed")
     age = database.dialect.seconds_since(jobs.c.finished_at).label("age")
+    events = (jobs.c.event_no + jobs.c.attempt).label("events")
     rows = (
-        select(jobs.c.id, jobs.c.type, _ENDED_AT.label("at"), age, jobs.c.event_no.label("events"), needed)
+        select(
+            jobs.c.id,
+            jobs.c.type,
+            _ENDED_AT.label("at"),
+            age,
+            events,
+            needed,
+        )
         .where(*_ended(walk), jobs.c.finished_at < database.dialect.after(-keeps.shortest(walk.kind)))
         .order_by(jobs.c.finished_at, jobs.c.id)
     )
@@ -260,7 +268,7 @@ def run_elsewhere(database: Database, ours: Collection[str]) -> frozenset[str]:
 
 def _names(types: str) -> Sequence[str]:
     try:
-        return list(json.loads(types))
+        return [name for name in json.loads(types) if isinstance(name, str)]
     except (TypeError, ValueError):
         return []  # what no program here wrote
 

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from models import jobs, now, schedules
 from processor.db.database import Database
-from processor.errors import NotFound, Refused, ValuesRefused
+from processor.errors import DatabaseError, DatabaseUnreachable, NotFound, Refused, SchemaError, ValuesRefused
 from processor.timetable import Timetable
 
 Row = dict[str, Any]
@@ -55,7 +55,9 @@ def keep(database: Database, wanted: Sequence[Schedule], source: str) -> dict[st
         try:
             if not _keep_one(database, schedule, source):
                 refused[schedule.name] = TAKEN
-        except ValuesRefused as refusal:
+        except (DatabaseUnreachable, SchemaError):
+            raise
+        except DatabaseError as refusal:  # refused, or a right that is missing
             refused[schedule.name] = refusal.message
     left = (schedules.c.source == source, schedules.c.name.not_in([schedule.name for schedule in wanted]))
     with database.read() as connection:  # first, since a processor may have no right to delete

@@ -189,7 +189,7 @@ class Daemon:
             return True
         return (
             self._drain_when_empty
-            and not (state.more_is_due or state.parents)
+            and not (state.more_is_due or state.parents or self._scheduling.is_behind)
             and state.life.registered
             and self._nothing_is_due()
         )

@@ -59,6 +59,8 @@ class Retention:
                 pass  # the loop says it
             except DatabaseError as error:  # this user may not
                 self._complain("all", error.message)
+            except Exception as error:  # noqa: BLE001 - a row that nobody could foresee must not end this for good
+                self._complain("all", f"A row cannot be read: {error!r}")
             took = time.monotonic() - began
             rest = min(max(PAUSE, took), LONGEST_PAUSE) * random.uniform(0.8, 1.2)  # noqa: S311
 
@@ -70,7 +72,11 @@ class Retention:
                 began = time.monotonic()
                 if began - read_at > PAUSE:  # a walk may take an hour, and a new processor bring new types
                     others, read_at = purge.run_elsewhere(database, keeps().types), began
-                bite = purge.bite(database, walk, replace(keeps(), others=others))
+                try:
+                    bite = purge.bite(database, walk, replace(keeps(), others=others))
+                except ValuesRefused as error:  # a row that cannot be compared keeps those of its own kind alone
+                    self._complain(walk.kind, error.message)
+                    break
                 self._tell(walk.kind, bite.deleted, began)
                 if bite.refusal is not None:
                     self._complain(walk.kind, bite.refusal)

@@ -9,7 +9,7 @@ import math
 import time
 
 from processor import happenings as h
-from processor.errors import DatabaseError, DatabaseUnreachable, ValuesRefused
+from processor.errors import DatabaseError, DatabaseUnreachable, SchemaError
 from processor.queue import firing, schedules
 from processor.queue.firing import Attended
 from processor.queue.schedules import Schedule
@@ -34,6 +34,8 @@ class Scheduling:
         self._rhythm = Rhythm(LOOK_PAUSE, jitter=0.2)
         self._next_at = math.inf  # of the next firing, by the monotonic clock
         self._unwritten = True
+        self.is_behind = True
+        """Whether a look has to come before everything that is due has been seen to."""
         self._said: set[tuple[str, str]] = set()
         self._passed_over: dict[str, float] = {}
 
@@ -52,8 +54,13 @@ class Scheduling:
         if self._state.patience.away or not self._works() or self.pause() > 0:
             return
         with self._state.patience.step():
-            self._write_configuration()
-            self._look()
+            try:
+                self._write_configuration()
+                self._look()
+            except (DatabaseUnreachable, SchemaError):
+                raise
+            except DatabaseError as error:  # this user may not look at schedules: the work goes on
+                self._complain("", error.message)
 
     def _works(self) -> bool:
         state = self._state
@@ -78,13 +85,19 @@ class Scheduling:
         state, now = self._state, time.monotonic()
         fell_due = now >= self._next_at
         self._rhythm.rest()
+        self._next_at = math.inf  # a look that fails comes again with the rhythm, not ahead of every claim
         look = firing.look(state.database)
         for unreadable in look.unreadable:
             self._complain(*unreadable)
         state.happenings.emit(h.SchedulesSeen(look.ready, look.paused, len(look.unreadable)))
         self._passed_over = {name: until for name, until in self._passed_over.items() if until > now}
         wanting = [name for name in look.wanting if name not in self._passed_over]
-        attended = [self._attend(name) for name in wanting[:MOST_AT_ONCE]]
+        attended: list[Attended] = []
+        for name in wanting:
+            if sum(not one.held for one in attended) >= MOST_AT_ONCE:
+                break
+            attended.append(self._attend(name))
+        self.is_behind = len(attended) < len(wanting)
         again = (HELD_PAUSE if all(one.held for one in attended) else 0.0) if wanting else look.seconds
         self._next_at = now + again
         state.more_is_due = state.more_is_due or fell_due or any(one.jobs for one in attended)
@@ -93,10 +106,13 @@ class Scheduling:
         state = self._state
         try:
             attended = firing.attend(state.database, name, self._queue_limit)
-        except ValuesRefused as refusal:
-            self._passed_over[name] = time.monotonic() + REFUSED_PAUSE
-            self._complain(name, refusal.message)
-            return Attended()
+        except (DatabaseUnreachable, SchemaError):
+            self._pass_over(name)  # it may be for this one: the others come first when the database answers again
+            raise
+        except DatabaseError as refusal:  # refused, a broken trigger, a right that is missing
+            return self._give_up(name, refusal.message)
+        except (ArithmeticError, AttributeError, TypeError, ValueError) as error:  # a row that nobody could foresee
+            return self._give_up(name, f"It cannot be read: {error!r}")
         if attended.error is not None:
             self._passed_over[name] = time.monotonic() + LOOK_PAUSE
             self._complain(name, attended.error)
@@ -106,6 +122,14 @@ class Scheduling:
             fired = h.ScheduleFired(name, attended.type, attended.jobs, attended.job, attended.late)
             state.happenings.emit(fired)
         return attended
+
+    def _give_up(self, name: str, why: str) -> Attended:
+        self._pass_over(name)
+        self._complain(name, why)
+        return Attended()
+
+    def _pass_over(self, name: str) -> None:
+        self._passed_over[name] = time.monotonic() + REFUSED_PAUSE
 
     def _queue_limit(self, type_: str) -> int | None:
         return self._state.roster.types[type_].rules.queue_limit

@@ -114,7 +114,10 @@ def test_a_type_is_paused_until_an_instant(db: Database) -> None:
 
 @pytest.mark.parametrize("column", ["run_at", "expires_at", "started_at", "finished_at"])
 def test_an_instant_that_is_none_is_refused(db: Database, column: str) -> None:
-    for value in ("'infinity'", "'soon'", "'2026-01-01T00:00:00Z'", "'2026-13-45 00:00:00'"):
+    odd = ("'2026-00-15 00:00:00'", "'2026-02-00 00:00:00'", "'2026-01-01 00:00:00-00:00'", "'2026-01-01 00:00:00.'")
+    for value in ("'infinity'", "'soon'", "'2026-01-01T00:00:00Z'", "'2026-13-45 00:00:00'", *odd):
+        if (db.kind == "postgresql" and value in odd[2:]) or (db.kind == "mariadb" and value in odd[2:]):
+            continue  # they read them as the instants they are
         if db.kind == "postgresql" and "T" in value:
             continue  # PostgreSQL reads it as the instant it is
         if db.kind == "mariadb" and "T" in value:

@@ -199,7 +199,7 @@ def test_rights_that_are_missing(queue: Queue) -> None:
         if queue.kind == "postgresql":
             queue.rows(f"REVOKE ALL ON {', '.join(tables)} FROM {make_url(url).username}")
     assert level == "problem"
-    assert said.startswith("This user may not do what a processor does: DELETE on jobs.")
+    assert said.startswith("This user may not do what a processor does: DELETE on jobs")
 
 
 @pytest.mark.parametrize("db", ["sqlite"], indirect=True)

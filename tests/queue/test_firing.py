@@ -1,5 +1,6 @@
 """Schedules make jobs: each firing once, whoever looks, however many, and whatever stands in a row."""
 
+import json
 import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -361,3 +362,37 @@ def test_a_schedule_can_be_fired_by_hand_beside_its_firings(queue: Queue) -> Non
     assert there["last_at"] >= before["instant"]
     with pytest.raises(NotFound, match="no schedule 'x'"):
         firing.fire_now(queue.database, "x")
+
+
+def test_a_payload_that_is_large_is_caught_up_in_portions(queue: Queue) -> None:
+    put(queue, catch_up="all", payload=json.dumps("x" * 200_000))
+    let_pass(queue, 100)
+    assert work(queue).jobs == 100
+    assert queue.rows("SELECT count(*) FROM jobs") == [(100,)]
+
+
+@pytest.mark.parametrize("types", ["null", "5", '"a"', '{"a": null}', '{"a": {"queue_limit": "x"}}'])
+def test_what_a_processor_tells_and_nobody_can_read_limits_nothing(queue: Queue, types: str) -> None:
+    queue.rows(f"UPDATE processors SET types = '{types}'")
+    put(queue)
+    let_pass(queue, 0)
+
+    def unknown(type_: str) -> int | None:
+        raise KeyError(type_)
+
+    assert work(queue, limit=unknown).jobs == 1
+
+
+def test_a_schedule_at_the_end_of_the_calendar_fires_no_more(queue: Queue) -> None:
+    put(queue, every_seconds=366 * 86400.0)
+    queue.rows("UPDATE schedules SET planned_at = '9999-12-30 23:00:00', next_at = '2020-01-01 00:00:00'")
+    work(queue)
+    assert row(queue)["next_at"] is None or row(queue)["next_at"].year < 9999
+
+
+def test_rows_that_were_never_planned_do_not_come_before_what_is_due(queue: Queue) -> None:
+    put(queue, "due")
+    let_pass(queue, 0, "due")
+    for number in range(3):
+        schedules.put(queue.database, f"a{number}", type="a", every_seconds=60.0)
+    assert firing.look(queue.database).wanting[0] == "due"
