@@ -38,9 +38,9 @@ class Turns:
         """Read what `written` wrote; what cannot be read is nothing."""
         try:
             pairs = [(int(priority), owner) for priority, owner in json.loads(text or "[]")]
-        except (ValueError, TypeError, RecursionError):
+        except (ValueError, TypeError, OverflowError, RecursionError):
             return cls()
-        return cls({priority: owner for priority, owner in pairs if owner is None or isinstance(owner, str)})
+        return cls({priority: owner for priority, owner in pairs if owner is None or _is_a_name(owner)})
 
     def written(self) -> str:
         return json.dumps(list(self.latest.items()), separators=(",", ":"))
@@ -66,6 +66,11 @@ class Turns:
         """Give the place of an owner in a round: who comes after the latest before who does not."""
         mine, had_a_turn = _name(place.owner), place.priority in self.latest
         return (had_a_turn and mine <= _name(self.latest[place.priority]), *mine)
+
+
+def _is_a_name(owner: object) -> bool:
+    """Tell whether a database takes it as a name: no half letters, no NUL."""
+    return isinstance(owner, str) and "\0" not in owner and owner.encode(errors="replace").decode() == owner
 
 
 def _name(owner: str | None) -> tuple[bool, str]:

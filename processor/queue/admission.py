@@ -27,6 +27,8 @@ from processor.rates import Rate
 
 Verb = Callable[[list[int]], Sequence[Any]]
 """Changes rows by their ids, and gives something for each."""
+Keep = Callable[[int, str], None]
+"""Writes the key of a row down."""
 SPARE = 20
 """Rows that are looked at beside those there is room for, before the whole window is."""
 
@@ -48,7 +50,8 @@ class Ask:
 class Admitted:
     """Rows that run now, as `taking.columns` reads them; how many wait from now on; who got an older result.
 
-    `stuck`: nothing could be decided, because somebody holds the type's row, or its rate cannot be read (`unreadable`).
+    `stuck`: nothing could be decided, because somebody holds the type's row (`held`), or its rate cannot be read
+    (`unreadable`).
     `misfits` are rows that the database lets nobody change, and why. `free_in` are the seconds until the rate lets
     another start.
     """
@@ -57,6 +60,7 @@ class Admitted:
     waiting: int = 0
     reused: list[Reused] = field(default_factory=list)
     stuck: bool = False
+    held: bool = False
     unreadable: str | None = None
     misfits: dict[int, str] = field(default_factory=dict)
     free_in: float | None = None
@@ -90,7 +94,7 @@ def _admit(connection: Connection, dialect: Dialect, ask: Ask, way: "_AtOnce") -
         return Admitted()
     said = connection.execute(said_of(ask.type).with_for_update(skip_locked=True)).first()
     if said is None or said.paused:
-        return Admitted(stuck=True)
+        return Admitted(stuck=True, held=said is None)
     try:
         situation = Situation(connection, dialect, ask.type, ask.rules, dict(said._mapping), ask.max_payload_bytes)
     except ValueError as error:  # a rate written by hand that is none: to start everything would be worse than nothing
@@ -98,7 +102,7 @@ def _admit(connection: Connection, dialect: Dialect, ask: Ask, way: "_AtOnce") -
     room = situation.room(ask.room)
     decisions = Decisions(0, situation.lanes, {}, {}, situation.instant)
     if room > 0:
-        decisions = _decide(connection, situation, ask, room)
+        decisions = _decide(situation, ask, room, _keeping(connection, dialect, way))
     admitted = _carry_out(connection, dialect, ask, decisions, way)
     if situation.rules.fair != "none" and admitted.rows:
         _write_turns(connection, ask.type, situation, decisions.run, admitted.rows)
@@ -133,24 +137,29 @@ class _OneByOne(_AtOnce):
         return changed
 
 
-def _decide(connection: Connection, situation: Situation, ask: Ask, room: int) -> Decisions:
+def _decide(situation: Situation, ask: Ask, room: int, keep: Keep) -> Decisions:
     """Decide about the next rows: first about a few, then, where too many of them must wait, about many."""
-    few = _decide_about(connection, situation, ask, room, min(room + SPARE, situation.window))
-    return few if few.room <= 0 else _decide_about(connection, situation, ask, room, situation.window)
+    few = _decide_about(situation, ask, room, keep, min(room + SPARE, situation.window))
+    return few if few.room <= 0 else _decide_about(situation, ask, room, keep, situation.window)
 
 
-def _decide_about(connection: Connection, situation: Situation, ask: Ask, room: int, size: int) -> Decisions:
+def _decide_about(situation: Situation, ask: Ask, room: int, keep: Keep, size: int) -> Decisions:
     rows = situation.next_rows(size, ask.without, locked=True)
     keys = situation.keys(rows)
-    _keep(connection, rows, keys)
+    for row in rows:
+        if row.key is None and row.id in keys:
+            keep(row.id, keys[row.id])
     return situation.decide(rows, keys, room)
 
 
-def _keep(connection: Connection, rows: Sequence[Any], keys: dict[int, str]) -> None:
-    """Write fingerprints of payloads down, so that equals which come later find them."""
-    for row in rows:
-        if row.key is None and row.id in keys:
-            connection.execute(update(jobs).where(jobs.c.id == row.id).values({jobs.c.key: keys[row.id]}))
+def _keeping(connection: Connection, dialect: Dialect, way: _AtOnce) -> Keep:
+    """Give what writes fingerprints of payloads down, so that equals which come later find them."""
+
+    def keep(id: int, key: str) -> None:
+        write = update(jobs).where(jobs.c.id == id).values({jobs.c.key: key})
+        way.change(connection, dialect, [id], lambda ids: [connection.execute(write)])
+
+    return keep
 
 
 def _carry_out(connection: Connection, dialect: Dialect, ask: Ask, decisions: Decisions, way: _AtOnce) -> Admitted:

@@ -72,7 +72,7 @@ class Taken:
 
     `decided` are the types about whose rows something was decided; `unreadable` says why a type's rules are not;
     `misfits` are rows that the database lets nobody change, with type and why; `free_in` are the seconds until a rate
-    lets something start that was left.
+    lets something start that was left; `held` says that another processor was deciding about a type just then.
     """
 
     jobs: list[ClaimedJob] = field(default_factory=list)
@@ -82,6 +82,7 @@ class Taken:
     unreadable: dict[str, str] = field(default_factory=dict)
     misfits: dict[int, tuple[str, str]] = field(default_factory=dict)
     free_in: float | None = None
+    held: bool = False
 
     @property
     def moved_on(self) -> bool:
@@ -138,8 +139,10 @@ def _admit_each(database: Database, bid: "_Bid", step: "_Step", taken: Taken, no
         taken.misfits |= {id: (one.type, error) for id, error in admitted.misfits.items()}
         if admitted.unreadable:
             taken.unreadable[one.type] = admitted.unreadable
-        if admitted.stuck:
+        left = len(admitted.rows) < room and not (admitted.waiting or admitted.reused or admitted.misfits)
+        if admitted.stuck or (left and one.rules.have_an_order):  # others hold its first rows: its places are free
             stuck.add(one.type)
+        taken.held |= admitted.held
         if admitted.free_in is not None:
             taken.free_in = min(admitted.free_in, taken.free_in or admitted.free_in)
     return stuck

@@ -290,7 +290,10 @@ class _Case:
         if self._situation is None or not self._situation.rules.have_an_order:
             return self._ids(jobs.c.type == self._row["type"], *is_due(), self._before(), limit=COUNTED + 1)
         places = self._situation.places(COUNTED + 1)
-        return places[: places.index(self._row["id"])] if self._row["id"] in places else places
+        if self._row["id"] in places:
+            return places[: places.index(self._row["id"])]
+        by_age = (jobs.c.type == self._row["type"], *is_due(), self._before())
+        return places if self._is_due() else self._ids(*by_age, limit=COUNTED + 1)
 
     def _order(self) -> str:
         """Say what the order of its type is, where it is another than that of claims."""

@@ -13,6 +13,7 @@ from itertools import groupby, islice
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, bindparam, literal_column, select, union_all
+from sqlalchemy.exc import DBAPIError
 
 from models import jobs, now
 from models.types import Identity, Name
@@ -101,7 +102,12 @@ class Line:
             by_age = self._read(_by_age(without), priority=priority, most=size)
         if not self._fair:
             return Rank(by_age, by_age)
-        return Rank(self._in_turn(priority, len(by_age), without), by_age)
+        try:
+            return Rank(self._in_turn(priority, len(by_age), without), by_age)
+        except DBAPIError as error:
+            if self._dialect.code(error) not in self._dialect.missing_index:
+                raise
+            return Rank(by_age, by_age)
 
     def _page(self, below: int | None, size: int, without: frozenset[int]) -> list[Place]:
         return self._read(_page(without, below is not None), below=below, most=size)
@@ -136,9 +142,15 @@ class Line:
             yield from self._read(_nobodys(self._dialect, without), **asked)[:1]
             yield from self._named(asked, without)
         else:
-            yield from self._named(asked, without, after=latest)
+            misread = []  # SQLite keeps bytes that are no text, which come after the name they are read as
+            for place in self._named(asked, without, after=latest):
+                if place.owner == latest:
+                    misread.append(place)
+                else:
+                    yield place
             yield from self._read(_nobodys(self._dialect, without), **asked)[:1]
             yield from self._named(asked, without, until=latest)
+            yield from misread
 
     def _named(
         self, asked: dict[str, Any], without: frozenset[int], after: str | None = None, until: str | None = None
@@ -221,7 +233,7 @@ def _nobodys(dialect: Dialect, without: frozenset[int]) -> Select[Any]:
 def _named(dialect: Dialect, without: frozenset[int], is_after: bool, is_until: bool) -> Select[Any]:
     """Read rows by owner: all, those `after` a name, those `until` one."""
     owner = dialect.bytewise(jobs.c.owner)
-    begin = owner > bindparam("after", type_=Name) if is_after else owner >= literal_column("''")
+    begin = owner > bindparam("after", type_=Name) if is_after else jobs.c.owner.is_not(None)
     return _by_owner(dialect, without, begin, *([owner <= bindparam("until", type_=Name)] if is_until else []))
 
 

@@ -145,6 +145,11 @@ class Situation:
         """Read those of the next rows that have to be decided about; `locked`: but for what others hold."""
         if self.rules.have_an_order:
             self._places = {place.id: place for place in self._line.first(size, without)}
+            rows = self._in_order(list(self._places), locked)
+            held = self._places.keys() - {row.id for row in rows}
+            if not held or not locked:
+                return rows
+            self._places = {place.id: place for place in self._line.first(size, held.union(without))}
             return self._in_order(list(self._places), locked)
         ahead = self._connection.execute(
             select(jobs.c.id, jobs.c.concurrency_key, jobs.c.key)

@@ -38,7 +38,8 @@ def ensure(database: Database, rules: Iterable[Rules]) -> bool:
 
 def statement(database: Database) -> str:
     """Give the SQL that makes it."""
-    schema = f'"{database.schema}".' if database.schema else ""
+    quote = "`" if not database.dialect.has_partial_indexes else '"'
+    schema = f"{quote}{database.schema}{quote}." if database.schema else ""
     collation = database.dialect.bytewise_collation
     owner = f'owner COLLATE "{collation}"' if collation else "owner"
     columns = f"priority, type, {owner}, created_at, id"
@@ -52,6 +53,8 @@ def _make(database: Database, connection: Connection) -> bool:
     try:
         if _exists(database, connection):  # another processor was faster
             return False
+        for setting in database.dialect.impatience:
+            connection.execute(text(setting))
         connection.execute(text(statement(database)))
         return True
     finally:

@@ -157,10 +157,16 @@ def _notification(settlement: Settlement) -> dict[str, Any]:
     }
 
 
+def _with_owner(wish: dict[str, Any], settlement: Settlement) -> dict[str, Any]:
+    """Give a child the owner of its parent, where its handler named none."""
+    is_child = wish.get("parent_id") == settlement.job_id and settlement.owner is not None
+    return {"owner": settlement.owner, **wish} if is_child else wish
+
+
 def _insert_enqueued(connection: Connection, dialect: Dialect, ours: Sequence[Settlement]) -> None:
     """Jobs that a job enqueued appear with its completion, or not at all: a failed try leaves none behind."""
     wished = [
-        NewJob.from_message(wish)
+        NewJob.from_message(_with_owner(wish, settlement))
         for settlement in ours
         if did_its_work(settlement.verdict)
         for wish in settlement.verdict.outcome.enqueue

@@ -62,7 +62,8 @@ class Claiming:
         types = state.roster.types
         processes = sum(job.type not in types or types[job.type].process for job in taken.jobs)
         state.short_of_processes = processes >= room.processes
-        state.more_is_due = len(taken.jobs) >= room.jobs or taken.moved_on
+        state.more_is_due = len(taken.jobs) >= room.jobs or taken.moved_on or taken.held
+        state.decided_elsewhere(taken.held and not taken.jobs)
         state.happenings.emit(ClaimFinished(len(taken.jobs), room.jobs, time.monotonic() - before))
         self._tell(taken)
         return taken.jobs

@@ -275,6 +275,9 @@ class Daemon:
         else:
             steps = (self._chores, self._settling, self._scheduling)
             pause = min(max(0.0, state.rate_pause()), *(step.pause() for step in steps))
+            until = state.claim_after - time.monotonic()
+            if state.more_is_due and until > 0:
+                pause = min(pause, until)
         if self._drain_until is not None and not self._stopping_all:
             pause = min(pause, self._drain_until - time.monotonic())
         return pause

@@ -16,6 +16,8 @@ from processor.work.roster import Roster
 MISFIT_PAUSE = 60.0
 """Seconds until a row is tried again that the database let nobody claim: a trigger may have gone."""
 MOST_MISFITS = 1000
+FIRST_CONTENTION_PAUSE = 0.02
+"""Seconds until another claim where another processor was deciding; doubled each time, up to a poll."""
 FIRST_REFUSAL_PAUSE = 0.5
 LONGEST_REFUSAL_PAUSE = 30.0
 """Seconds without a claim after this machine could not start a job: others may, and the queue is not churned."""
@@ -34,6 +36,7 @@ class State:
     short_of_processes: bool = False
     claim_after: float = 0.0
     refusal_pause: float = FIRST_REFUSAL_PAUSE
+    contention_pause: float = 0.0
     released: int = 0
     claim_no: int = 0
     newest_claim: int = 0
@@ -86,6 +89,12 @@ class State:
         """Nothing could be started here: claim no more for a while, longer each time, until something starts."""
         self.refusal_pause = min(self.refusal_pause * 2, LONGEST_REFUSAL_PAUSE)
         self.claim_after = time.monotonic() + self.refusal_pause
+
+    def decided_elsewhere(self, held: bool) -> None:
+        """Another processor was deciding about a type: come back soon, less soon each time; or it was not."""
+        longest = self.settings.processor.poll_interval
+        self.contention_pause = min(max(self.contention_pause * 2, FIRST_CONTENTION_PAUSE), longest) if held else 0.0
+        self.claim_after = max(self.claim_after, time.monotonic() + self.contention_pause)
 
     def machine_works(self) -> None:
         self.refusal_pause = FIRST_REFUSAL_PAUSE

@@ -65,11 +65,16 @@ def test_a_job_with_open_children_waits_for_them_and_ends_with_their_results(que
 
 def test_children_made_by_a_handler_come_with_its_wait(queue: Queue) -> None:
     queue.insert("type", "'parent'")
-    wishes = ({"type": "a", "parent_id": 1}, {"type": "other"})
+    queue.rows("UPDATE jobs SET owner = 'ada'")
+    wishes = ({"type": "a", "parent_id": 1}, {"type": "other"}, {"type": "b", "parent_id": 1, "owner": "bob"})
     settled = finish(queue, types="parent", enqueue=wishes)
     assert settled.parents == {1}
     assert queue.status(1) == ("waiting", "children")
-    assert queue.rows("SELECT type, parent_id FROM jobs WHERE id > 1 ORDER BY id") == [("a", 1), ("other", None)]
+    assert queue.rows("SELECT type, parent_id, owner FROM jobs WHERE id > 1 ORDER BY id") == [
+        ("a", 1, "ada"),
+        ("other", None, None),
+        ("b", 1, "bob"),
+    ]
 
 
 def test_children_that_ended_before_their_parent_count_too(queue: Queue) -> None:

@@ -301,3 +301,64 @@ def test_explain_says_the_place_in_turn_and_the_level(queue: Queue) -> None:
     ]
     assert explain(queue.database, other).runnable
     assert not explain(queue.database, 1500).runnable
+
+
+@pytest.mark.parametrize("odd", ["[[1e999,null]]", '[[5,"a\\\\u0000"]]', '[[5,"\\\\ud800"]]', "[[5]]", "7"])
+def test_turns_that_nobody_can_read_are_none(queue: Queue, odd: str) -> None:
+    fill(queue, ("'A'", 60), ("'B'", 60))
+    written = odd if queue.kind == "mariadb" else odd.replace("\\\\", "\\")
+    queue.rows(f"INSERT INTO job_types (name, turns) VALUES ('a', '{written}')")
+    assert starts(queue, 4).split() == ["A", "B", "A", "B"]
+
+
+@pytest.mark.parametrize("db", ["postgresql", "mariadb"], indirect=True)
+def test_rows_that_somebody_holds_leave_their_places_to_other_types(queue: Queue) -> None:
+    fill(queue, ("'A'", 40))
+    queue.insert("type, priority", *["'b', 1"] * 20)
+    with queue.database._engine.connect() as somebody:
+        somebody.exec_driver_sql("SELECT id FROM jobs WHERE type = 'a' FOR UPDATE")
+        taken = queue.take(types="a b", jobs=10, limits={"a": {"fair": "owner"}, "b": {}})
+        somebody.rollback()
+    assert [job.type for job in taken.jobs] == ["b"] * 10
+
+
+@pytest.mark.parametrize("db", ["postgresql", "mariadb"], indirect=True)
+def test_an_owner_whose_first_row_somebody_holds_still_has_turns(queue: Queue) -> None:
+    fill(queue, *((f"'o{number}'", 40) for number in range(30)))
+    [(head,)] = queue.rows("SELECT min(id) FROM jobs WHERE owner = 'o7'")
+    with queue.database._engine.connect() as somebody:
+        somebody.exec_driver_sql(f"SELECT id FROM jobs WHERE id = {head} FOR UPDATE")
+        owners = {job.owner for _ in range(9) for job in queue.claim(jobs=10, fair="owner")}
+        somebody.rollback()
+    assert "o7" in owners
+
+
+@pytest.mark.parametrize("db", ["mariadb"], indirect=True)
+def test_a_schema_of_its_own_is_quoted_as_the_database_does(queue: Queue) -> None:
+    queue.rows("DROP INDEX jobs_turns ON jobs")
+    queue.database.schema = queue.rows("SELECT database()")[0][0]
+    assert turns_index.ensure(queue.database, [Rules(fair="owner")])
+
+
+@pytest.mark.parametrize("db", ["mariadb"], indirect=True)
+def test_a_type_whose_index_somebody_dropped_goes_by_age(queue: Queue) -> None:
+    fill(queue, ("'A'", 30), ("'B'", 30))
+    queue.rows("DROP INDEX jobs_turns ON jobs")
+    assert len(queue.claim(jobs=10, fair="owner")) == 10
+
+
+def test_a_row_that_a_trigger_guards_keeps_no_fingerprint_and_stops_nobody(queue: Queue) -> None:
+    fill(queue, ("'A'", 100), ("'B'", 1))
+    queue.rows("UPDATE jobs SET payload = '{\"n\": 1}' WHERE owner = 'A'")
+    [(guarded,)] = queue.rows("SELECT id FROM jobs WHERE owner = 'B'")
+    when = {
+        "sqlite": "CREATE TRIGGER t BEFORE UPDATE ON jobs WHEN NEW.id = {0} BEGIN SELECT RAISE(ABORT, 'no'); END",
+        "mariadb": "CREATE TRIGGER t BEFORE UPDATE ON jobs FOR EACH ROW"
+        " IF NEW.id = {0} THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'no'; END IF",
+        "postgresql": "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN IF NEW.id = {0} THEN RAISE 'no';"
+        " END IF; RETURN NEW; END$$; CREATE TRIGGER t BEFORE UPDATE ON jobs FOR EACH ROW EXECUTE FUNCTION f()",
+    }[queue.kind]
+    queue.rows(when.format(guarded))
+    taken = queue.take(jobs=4, fair="owner", dedupe="payload")
+    assert [job.owner for job in taken.jobs] == ["A"]
+    assert list(taken.misfits) == [guarded]

@@ -80,6 +80,10 @@ class Dialect:
     """Error codes that say there is no room left to write."""
     trigger: ClassVar[frozenset[str]] = frozenset()
     """Of these, the codes by which a trigger of the user's own refuses."""
+    missing_index: ClassVar[frozenset[str]] = frozenset()
+    """Error codes that say a named index is not there, where a statement insists on one."""
+    impatience: ClassVar[tuple[str, ...]] = ()
+    """What lets a statement that changes a table give up soon: all work on the table would wait behind it."""
     missing_table: ClassVar[frozenset[str]] = frozenset()
 
     def address(self, url: URL) -> URL:

@@ -54,6 +54,8 @@ class MariaDB(Dialect):
     forbidden = frozenset({"1044", "1142", "1143"})
     full = frozenset({"1021", "1114"})
     trigger = frozenset({"1644"})
+    impatience = ("SET lock_wait_timeout = 2",)
+    missing_index = frozenset({"1176"})
     missing_table = frozenset({"1146", "1049"})
     _types: ClassVar[dict[str, str]] = {
         INTEGER: "BIGINT",

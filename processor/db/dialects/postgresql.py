@@ -46,6 +46,7 @@ class PostgreSQL(Dialect):
     refused = frozenset({"22", "23", "54", "P0001"})  # P0001: a trigger of the user's own says no
     full = frozenset({"53100"})
     trigger = frozenset({"P0001"})
+    impatience = ("SET LOCAL lock_timeout = '2s'", "SET LOCAL statement_timeout = 0")
     missing_table = frozenset({"42P01", "3F000"})
     _types: ClassVar[dict[str, str]] = {
         INTEGER: "bigint",
