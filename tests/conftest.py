@@ -18,6 +18,8 @@ KIND = pytest.StashKey[str]()
 def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell does that to what it starts in the background,
         signal.signal(signal.SIGINT, signal.default_int_handler)  # and every process we start would inherit it
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # as nohup does
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
     config.stash[CHOICES] = choices()
 
 
