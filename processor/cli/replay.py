@@ -99,7 +99,8 @@ def _roster(settings: "Settings", row: "Reread", happenings: Any) -> "Roster":
         return roster
     import difflib
 
-    known = sorted({*settings.types, *roster.types})
+    built_in = {name for name, runnable in roster.types.items() if runnable.is_nothing}
+    known = sorted({*settings.types, *roster.types} - built_in)
     close = difflib.get_close_matches(type_, known, 1)
     hint = f"Did you mean {visible(close[0])}? " if close else ""
     here = f"Types here: {', '.join(map(visible, known))}." if known else "No type is configured here."
