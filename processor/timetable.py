@@ -91,9 +91,15 @@ class Timetable:
         """Give the instant at which a planned firing of the schedule `name` comes, its jitter counted in."""
         share = zlib.crc32(f"{name} {planned.astimezone(UTC).isoformat()}".encode(errors="replace")) / 2**32
         try:
-            return planned + timedelta(seconds=self.jitter * share)
+            return planned + self._longest_jitter(planned) * share
         except OverflowError:  # beyond the calendar
             return planned
+
+    def _longest_jitter(self, planned: datetime) -> timedelta:
+        """Give the jitter, cut where the next firing is planned: one must not come after the other."""
+        jitter = timedelta(seconds=self.jitter)
+        following = self.next(planned) if self.cron is not None and jitter else None
+        return jitter if following is None else min(jitter, following - planned)
 
     def _has(self, after: datetime, until: datetime) -> bool:
         return self._up_to(after, until) is not None

@@ -162,3 +162,19 @@ def test_no_firing_is_lost_or_doubled_by_jitter(jitter: float, pause: float, cat
     assert seen == sorted(set(seen))
     if catch_up == "all":
         assert seen == [NOON + (number + 1) * MINUTE for number in range(len(seen))]
+
+
+@pytest.mark.parametrize("catch_up", ["none", "once"])
+def test_a_jitter_longer_than_the_pause_loses_no_firing(catch_up: str) -> None:
+    hourly = timetable(cron="0 * * * *", jitter_seconds=86_400.0)
+    instant = datetime(2026, 1, 1, 0, 30, tzinfo=UTC)
+    made = 0
+    ahead = plan(hourly, "s", instant)
+    for _ in range(48):
+        assert ahead is not None
+        firings, last = fall_due(hourly, "s", ahead.planned, ahead.at, Late(catch_up))
+        made += len(firings)
+        ahead = plan(hourly, "s", last)
+    assert made == 48
+    assert ahead is not None
+    assert ahead.planned == datetime(2026, 1, 3, 1, 0, tzinfo=UTC)
