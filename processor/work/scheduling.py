@@ -107,7 +107,7 @@ class Scheduling:
         try:
             attended = firing.attend(state.database, name, self._queue_limit)
         except (DatabaseUnreachable, SchemaError):
-            self._pass_over(name)  # it may be for this one: the others come first when the database answers again
+            self._pass_over(name, LOOK_PAUSE)  # it may be for this one: others come first when the database answers
             raise
         except DatabaseError as refusal:  # refused, a broken trigger, a right that is missing
             return self._give_up(name, refusal.message)
@@ -124,12 +124,12 @@ class Scheduling:
         return attended
 
     def _give_up(self, name: str, why: str) -> Attended:
-        self._pass_over(name)
+        self._pass_over(name, REFUSED_PAUSE)
         self._complain(name, why)
         return Attended()
 
-    def _pass_over(self, name: str) -> None:
-        self._passed_over[name] = time.monotonic() + REFUSED_PAUSE
+    def _pass_over(self, name: str, pause: float) -> None:
+        self._passed_over[name] = time.monotonic() + pause
 
     def _queue_limit(self, type_: str) -> int | None:
         return self._state.roster.types[type_].rules.queue_limit
