@@ -190,7 +190,9 @@ def test_a_database_that_does_not_answer(queue: Queue) -> None:
 @pytest.mark.parametrize("db", ["postgresql", "mariadb"], indirect=True)
 def test_rights_that_are_missing(queue: Queue) -> None:
     with stranger(queue.given) as url:
-        tables = "jobs job_events job_errors notifications processors job_types jobtable_version wakeups".split()
+        tables = (
+            "jobs job_events job_errors notifications processors job_types schedules jobtable_version wakeups".split()
+        )
         for table in tables:
             rights = "SELECT, INSERT, UPDATE" if table == "jobs" else "SELECT, INSERT, UPDATE, DELETE"
             grant(queue, url, f"{rights} ON {{}}{table}")
@@ -199,7 +201,7 @@ def test_rights_that_are_missing(queue: Queue) -> None:
         if queue.kind == "postgresql":
             queue.rows(f"REVOKE ALL ON {', '.join(tables)} FROM {make_url(url).username}")
     assert level == "problem"
-    assert said.startswith("This user may not do what a processor does: DELETE on jobs")
+    assert said.startswith("This user may not do what a processor does: DELETE on jobs.")
 
 
 @pytest.mark.parametrize("db", ["sqlite"], indirect=True)
