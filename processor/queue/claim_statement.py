@@ -5,6 +5,7 @@ answers with the rows it made running, as `taking.columns`, and with those it le
 decided: of these only the first four columns, and true as the last.
 """
 
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -46,39 +47,41 @@ STANDING = {"id": INTEGER, "type": NAME, "priority": INTEGER, "created_at": TEXT
 
 
 @lru_cache(maxsize=64)
-def statement(dialect: Dialect, max_payload_bytes: int, without: frozenset[int], standings: bool = False) -> Any:
+def statement(
+    dialect: Dialect,
+    max_payload_bytes: int,
+    without: frozenset[int],
+    standings: bool = False,
+    of_the_best: bool = False,
+) -> Any:
     """Put the claim together once: doing it each time took 4 of the 8 ms of a small claim.
 
-    With `standings` these are given as a document, too.
+    With `standings` these are given as a document, too. `of_the_best` types only, as many as there are slots.
     """
     slots = bindparam("slots", type_=Identity)
     me = alive().with_for_update(read=True, key_share=True).cte("me").prefix_with("MATERIALIZED", dialect="*")
-    wanted, said = dialect.table(ASKED, "wanted"), job_types.alias("said")
-    limit = func.coalesce(said.c.max_concurrent, wanted.c.max_concurrent)
+    asked = _best(dialect, without) if of_the_best else _all(dialect)
     best = (
-        select(jobs.c.id, jobs.c.priority, jobs.c.created_at, _guarded(wanted, said, limit).label("guarded"))
-        .where(jobs.c.type == wanted.c.type, *is_due_without(without))
+        select(jobs.c.id, jobs.c.priority, jobs.c.created_at, _guarded(asked).label("guarded"))
+        .where(jobs.c.type == asked.type, *is_due_without(without))
         .order_by(*order(jobs))
-        .limit(func.least(slots, func.coalesce(wanted.c.room, slots), _left_of(limit, wanted)))
+        .limit(func.least(slots, asked.room))
         .with_for_update(skip_locked=True, of=jobs)
-        .correlate(wanted, said)
+        .correlate(*asked.tables)
         .lateral("best")
     )
+    tables = me.join(asked.tables[0], true())
+    for said in asked.tables[1:]:
+        tables = tables.outerjoin(said, said.c.name == asked.type)
     first = (
-        select(best.c.id, wanted.c.type, best.c.priority, best.c.created_at, best.c.guarded, wanted.c.process)
-        .select_from(me.join(wanted, true()).outerjoin(said, said.c.name == wanted.c.type).join(best, true()))
-        .where(~func.coalesce(or_(is_held_back(said), _is_held(said, wanted)), False))
+        select(best.c.id, asked.type, best.c.priority, best.c.created_at, best.c.guarded, asked.process)
+        .select_from(tables.join(best, true()))
+        .where(*asked.conditions)
     )
     due = (union_all(first, _standings(dialect)) if standings else first).cte("due")
     due = due.prefix_with("MATERIALIZED", dialect="*")
     ranked = select(due, func.sum(due.c.process).over(order_by=order(due)).label("processes")).subquery("ranked")
-    chosen = (
-        select(ranked)
-        .where(or_(ranked.c.process == 0, ranked.c.processes <= bindparam("processes", type_=Identity)))
-        .order_by(*order(ranked))
-        .limit(slots)
-        .cte("chosen")
-    )
+    chosen = select(ranked).where(_has_a_process(ranked)).order_by(*order(ranked)).limit(slots).cte("chosen")
     read = columns(dialect, max_payload_bytes)
     taken = (
         update(jobs)
@@ -92,38 +95,90 @@ def statement(dialect: Dialect, max_payload_bytes: int, without: frozenset[int],
     return union_all(select(taken, false().label("guarded")), undecided.where(chosen.c.guarded))
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The types that are asked, with the rules in force: what the processor says, and people in `job_types`."""
+
+    tables: tuple[Any, ...]
+    conditions: tuple[ColumnElement[bool], ...]
+    type: Any
+    process: Any
+    room: Any
+    limit: Any
+    rate: Any
+    payloads: Any
+    keyed: Any
+
+
+def _all(dialect: Dialect) -> _Asked:
+    wanted, said = dialect.table(ASKED, "wanted").c, job_types.alias("said")
+    limit, rate = func.coalesce(said.c.max_concurrent, wanted.max_concurrent), func.coalesce(said.c.rate, wanted.rate)
+    room = func.least(wanted.room, _left_of(limit, wanted.type))
+    is_held = and_(said.c.rate_free_at > now(), said.c.rate_free_for == rate)  # unless it was changed since
+    is_open = ~func.coalesce(or_(is_held_back(said), is_held), False)
+    tables = (wanted.type.table, said)
+    return _Asked(tables, (is_open,), wanted.type, wanted.process, room, limit, rate, wanted.payloads, wanted.keyed)
+
+
+def _best(dialect: Dialect, without: frozenset[int]) -> _Asked:
+    """Ask only the types whose first rows are the best that may start, as many types as there are slots.
+
+    The best n rows are among those of these n types. Nothing is locked for it.
+    """
+    asked = _all(dialect)
+    head = (
+        select(jobs.c.id, jobs.c.priority, jobs.c.created_at)
+        .where(jobs.c.type == asked.type, *is_due_without(without))
+        .order_by(*order(jobs))
+        .limit(literal_column("1"))
+        .correlate(*asked.tables)
+        .lateral("head")
+    )
+    names = ("type", "process", "room", "limit", "rate", "payloads", "keyed")
+    facts = [getattr(asked, name).label(name) for name in names]
+    wanted, said = asked.tables
+    heads = (
+        select(*facts, head, func.sum(asked.process).over(order_by=order(head)).label("processes"))
+        .select_from(wanted.outerjoin(said, said.c.name == asked.type).join(head, true()))
+        .where(*asked.conditions, func.coalesce(asked.room > literal_column("0"), True))
+        .subquery("heads")
+    )
+    first = select(heads).where(_has_a_process(heads)).order_by(*order(heads))
+    best = first.limit(bindparam("slots", type_=Identity)).subquery("wanted")
+    return _Asked((best,), (), *(best.c[name] for name in names))
+
+
+def _has_a_process(rows: Any) -> ColumnElement[bool]:
+    """State that there is a process left for a row where it needs one: `processes` counts those before it and it."""
+    return or_(rows.c.process == 0, rows.c.processes <= bindparam("processes", type_=Identity))
+
+
 def _standings(dialect: Dialect) -> Any:
     given = dialect.table(STANDING, "standings")
     created_at = dialect.instant(given.c.created_at)
     return select(given.c.id, given.c.type, given.c.priority, created_at, true(), given.c.process)
 
 
-def _guarded(wanted: Any, said: Any, limit: Any) -> ColumnElement[bool]:
+def _guarded(asked: _Asked) -> ColumnElement[bool]:
     """State that a row has to be decided about: `Rules.concern_every_row`, or the row has a lane or a key."""
     decided: ColumnElement[bool] = or_(
-        wanted.c.payloads == literal_column("1"),
-        limit.is_not(None),
-        func.coalesce(said.c.rate, wanted.c.rate) != literal_column(f"'{UNLIMITED}'"),
+        asked.payloads == literal_column("1"),
+        asked.limit.is_not(None),
+        asked.rate != literal_column(f"'{UNLIMITED}'"),
         jobs.c.concurrency_key.is_not(None),
-        and_(wanted.c.keyed == literal_column("1"), jobs.c.key.is_not(None)),
+        and_(asked.keyed == literal_column("1"), jobs.c.key.is_not(None)),
     )
     return func.coalesce(decided, False)
 
 
-def _left_of(limit: Any, wanted: Any) -> Any:
+def _left_of(limit: Any, type_: Any) -> Any:
     """Give how many more of a type may run; null: as many as you like. Not exact: `admission` counts under a lock."""
     runs = jobs.alias("runs")
     count = (
         select(func.count())
         .select_from(runs)
-        .where(runs.c.status == literal_column(f"'{Status.RUNNING.value}'"), runs.c.type == wanted.c.type)
-        .correlate(wanted)
+        .where(runs.c.status == literal_column(f"'{Status.RUNNING.value}'"), runs.c.type == type_)
+        .correlate(type_.table)
         .scalar_subquery()
     )
     return case((limit.is_not(None), func.greatest(literal_column("0"), limit - count)))
-
-
-def _is_held(said: Any, wanted: Any) -> ColumnElement[bool]:
-    """State that the rate lets nothing start yet, unless it was changed since that was found."""
-    rate = func.coalesce(said.c.rate, wanted.c.rate)
-    return and_(said.c.rate_free_at > now(), said.c.rate_free_for == rate)

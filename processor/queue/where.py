@@ -68,16 +68,19 @@ def has_open_children(*only: Callable[[Any], ColumnElement[bool]]) -> ColumnElem
 
 def is_due() -> tuple[ColumnElement[bool], ...]:
     """State that a claim may take the row: pending, its time has come, nobody asked it to stop."""
-    return (
-        is_(Status.PENDING),
-        or_(jobs.c.run_at.is_(None), jobs.c.run_at <= now()),
-        ~jobs.c.cancel_requested,
-    )
+    return is_due_without(())
 
 
 def is_due_without(ids: Collection[int]) -> tuple[ColumnElement[bool], ...]:
     """State the same of rows other than these."""
-    return (*is_due(), jobs.c.id.not_in(sorted(ids))) if ids else is_due()
+    return (is_(Status.PENDING), *is_due_once_pending(ids))
+
+
+def is_due_once_pending(without: Collection[int] = ()) -> tuple[ColumnElement[bool], ...]:
+    """State of a pending row, other than these, that a claim may take it."""
+    its_time = or_(jobs.c.run_at.is_(None), jobs.c.run_at <= now())
+    others = (jobs.c.id.not_in(sorted(without)),) if without else ()
+    return (its_time, ~jobs.c.cancel_requested, *others)
 
 
 def is_paused(type_: Any) -> ColumnElement[bool]:

@@ -1,3 +1,4 @@
+import random
 import threading
 
 import pytest
@@ -44,6 +45,32 @@ def test_no_more_is_claimed_than_there_are_slots_and_the_best_of_all_types(queue
 def test_jobs_without_a_process_are_claimed_when_no_process_is_free(queue: Queue) -> None:
     queue.insert("type, priority", "'a', 9", "'a', 8", "'B', 2", "'B', 1")
     assert [job.id for job in queue.claim(types="a B", jobs=4, processes=1)] == [1, 3, 4]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_of_many_types_the_best_rows_are_claimed(queue: Queue, seed: int) -> None:
+    """With some types paused, some at their limit and some without a free process, against a plain sort."""
+    chance = random.Random(seed)
+    names = [f"t{n}" if n % 3 else f"T{n}" for n in range(45)]
+    paused = chance.sample(names, 12)
+    full = chance.sample([name for name in names if name not in paused], 12)
+    rows = [(chance.choice(names), chance.randrange(40)) for _ in range(200)]
+    queue.insert("type, priority", *(f"'{type_}', {priority}" for type_, priority in rows))
+    for name in paused:
+        queue.rows(f"INSERT INTO job_types (name, paused) VALUES ('{name}', true)")
+    for name in full:
+        queue.rows(f"INSERT INTO job_types (name, max_concurrent) VALUES ('{name}', 0)")
+    left = sorted((-priority, id, type_) for id, (type_, priority) in enumerate(rows, 1) if type_ not in paused + full)
+    while left:
+        slots, processes, best = chance.choice([1, 3, 12, 30]), chance.choice([0, 2, 30]), []
+        for _, id, type_ in left:
+            needs_process = not type_.isupper()
+            if len(best) < slots and not (needs_process and processes <= sum(not t.isupper() for _, t in best)):
+                best.append((id, type_))
+        assert [(job.id, job.type) for job in queue.claim(types=" ".join(names), jobs=slots, processes=processes)] == (
+            best
+        ), f"{slots} slots, {processes} processes"
+        left = [row for row in left if (row[1], row[2]) not in best]
 
 
 def test_a_type_that_is_not_wanted_stays_pending(queue: Queue) -> None:

@@ -82,6 +82,24 @@ def heard(queue: Queue) -> Iterator[list[tuple[str, Any]]]:
     event.remove(queue.database._engine, "before_cursor_execute", note)
 
 
+def test_a_claim_of_many_types_looks_once_for_each(queue: Queue) -> None:
+    """With the same number of rows for each: the case in which MariaDB at times read them all, for each type."""
+    name = "concat('t', n % 200)" if queue.kind == "mariadb" else "'t' || (n % 200)"
+    queue.rows(f"INSERT INTO jobs (type) SELECT {name} FROM ({SEQUENCE[queue.kind].format(100_000)}) AS numbers")
+    queue.rows(ANALYZE[queue.kind])
+    with heard(queue) as sent:
+        assert len(queue.claim(types=" ".join(f"t{n}" for n in range(200)), jobs=10)) == 10
+    statement, parameters = next(one for one in sent if "ORDER BY" in one[0] and "wanted" in one[0])
+    plan = _plan(queue, statement, parameters)
+    assert not re.search(BAD[queue.kind], plan), plan
+    by_type = {
+        "postgresql": r"jobs_due on jobs .*\n.*Index Cond: \(type = ",
+        "mariadb": r"'jobs', 'ref', [^)]*'jobs_due', '1604'",
+        "sqlite": r"SEARCH jobs USING INDEX jobs_due \(type=\?\)",
+    }
+    assert re.search(by_type[queue.kind], plan), plan
+
+
 def test_the_hot_statements_use_indexes_whatever_lies_in_the_table(full: Queue) -> None:
     with heard(full) as sent:
         taken = full.take(types="a b", jobs=10, limits={"a": {"reuse_result_for": 60.0}, "b": {}})

@@ -41,6 +41,8 @@ def verbs(queue: Queue) -> dict[str, list[str]]:
 
     [job] = queue.claim(types="a B", jobs=10, processes=5)
     keep("claim")
+    queue.claim(types=" ".join(f"t{n}" for n in range(25)), jobs=10, processes=5)
+    keep("claim of many types, none of them due")
     store(queue.database, [Told(job.id, "p1", job.claim_no, 1, (Event("log", "info", None, "hello"),))])
     keep("store events")
     settle(queue.database, [verdict_of(job, Kind.RAISED, error_message="no")])

@@ -1,11 +1,13 @@
 -- claim
 
-SELECT first.id, first.type, first.priority, first.created_at
-FROM jobs AS first INNER JOIN (SELECT (SELECT jobs.id
-FROM jobs
-WHERE jobs.type = wanted.type AND jobs.status = 'pending' AND (jobs.run_at IS NULL OR jobs.run_at <= (utc_timestamp(6))) AND jobs.cancel_requested = 0 ORDER BY jobs.priority DESC, jobs.created_at, jobs.id
+SELECT STRAIGHT_JOIN first.id, first.type, first.priority, first.created_at
+FROM (SELECT (SELECT jobs.id
+FROM jobs FORCE INDEX (jobs_due)
+WHERE jobs.status = wanted.status AND jobs.type = wanted.type AND (jobs.run_at IS NULL OR jobs.run_at <= (utc_timestamp(6))) AND jobs.cancel_requested = 0 ORDER BY jobs.priority DESC, jobs.created_at, jobs.id
 LIMIT 1) AS id
-FROM (SELECT * FROM JSON_TABLE(%(wanted)s, '$[*]' COLUMNS (`type` VARCHAR(200) COLLATE utf8mb4_bin PATH '$.type')) AS document) AS wanted) AS heads ON first.id = heads.id
+FROM (SELECT * FROM JSON_TABLE(%(wanted)s, '$[*]' COLUMNS (`type` VARCHAR(200) COLLATE utf8mb4_bin PATH '$.type', `status` VARCHAR(200) COLLATE utf8mb4_bin PATH '$.status')) AS document) AS wanted
+LIMIT 1000000000) AS heads INNER JOIN jobs AS first ON first.id = heads.id ORDER BY first.priority DESC, first.created_at, first.id
+LIMIT %(most)s
 
 SELECT processors.id
 FROM processors
@@ -25,6 +27,29 @@ UPDATE jobs SET status=%(status)s, reason=%(reason)s, attempt=(jobs.attempt + %(
 SELECT jobs.id, jobs.type, jobs.priority, jobs.created_at, jobs.attempt, CASE WHEN (octet_length(jobs.payload) <= %(octet_length_1)s) THEN CAST(jobs.payload AS CHAR) END AS payload, octet_length(jobs.payload) AS payload_bytes, jobs.max_attempts, jobs.timeout_seconds, jobs.owner, jobs.`key`, jobs.subject, jobs.concurrency_key, jobs.crashes, coalesce(jobs.expires_at <= (utc_timestamp(6)), %(coalesce_1)s) AS expired, timestampdiff(MICROSECOND, coalesce(jobs.run_at, jobs.created_at), (utc_timestamp(6))) / %(timestampdiff_1)s AS wait_seconds
 FROM jobs
 WHERE jobs.id IN (%(id_1_1)s)
+
+-- claim of many types, none of them due
+
+SELECT job_types.name, job_types.max_concurrent, job_types.rate, job_types.rate_free_for, job_types.paused = 1 OR coalesce(job_types.paused_until > (utc_timestamp(6)), %(coalesce_1)s) = 1 AS paused, job_types.rate_free_at > (utc_timestamp(6)) AS held
+FROM job_types
+
+SELECT STRAIGHT_JOIN first.id, first.type, first.priority, first.created_at
+FROM (SELECT (SELECT jobs.id
+FROM jobs FORCE INDEX (jobs_due)
+WHERE jobs.status = wanted.status AND jobs.type = wanted.type AND (jobs.run_at IS NULL OR jobs.run_at <= (utc_timestamp(6))) AND jobs.cancel_requested = 0 ORDER BY jobs.priority DESC, jobs.created_at, jobs.id
+LIMIT 1) AS id
+FROM (SELECT * FROM JSON_TABLE(%(wanted)s, '$[*]' COLUMNS (`type` VARCHAR(200) COLLATE utf8mb4_bin PATH '$.type', `status` VARCHAR(200) COLLATE utf8mb4_bin PATH '$.status')) AS document) AS wanted
+LIMIT 1000000000) AS heads INNER JOIN jobs AS first ON first.id = heads.id ORDER BY first.priority DESC, first.created_at, first.id
+LIMIT %(most)s
+
+SELECT STRAIGHT_JOIN first.id, first.type, first.priority, first.created_at
+FROM (SELECT (SELECT jobs.id
+FROM jobs FORCE INDEX (jobs_due)
+WHERE jobs.status = wanted.status AND jobs.type = wanted.type AND (jobs.run_at IS NULL OR jobs.run_at <= (utc_timestamp(6))) AND jobs.cancel_requested = 0 ORDER BY jobs.priority DESC, jobs.created_at, jobs.id
+LIMIT 1) AS id
+FROM (SELECT * FROM JSON_TABLE(%(wanted)s, '$[*]' COLUMNS (`type` VARCHAR(200) COLLATE utf8mb4_bin PATH '$.type', `status` VARCHAR(200) COLLATE utf8mb4_bin PATH '$.status')) AS document) AS wanted
+LIMIT 1000000000) AS heads INNER JOIN jobs AS first ON first.id = heads.id ORDER BY first.priority DESC, first.created_at, first.id
+LIMIT %(most)s
 
 -- store events
 

@@ -9,9 +9,9 @@ due AS MATERIALIZED
 FROM me JOIN (SELECT * FROM jsonb_to_recordset(CAST(%(wanted)s AS jsonb)) AS document ("type" text, "process" bigint, "room" bigint, "max_concurrent" bigint, "rate" text, "payloads" bigint, "keyed" bigint)) AS wanted ON true LEFT OUTER JOIN job_types AS said ON said.name = wanted.type JOIN LATERAL (SELECT jobs.id AS id, jobs.priority AS priority, jobs.created_at AS created_at, coalesce(wanted.payloads = 1 OR coalesce(said.max_concurrent, wanted.max_concurrent) IS NOT NULL OR coalesce(said.rate, wanted.rate) != 'unlimited' OR jobs.concurrency_key IS NOT NULL OR wanted.keyed = 1 AND jobs.key IS NOT NULL, %(coalesce_1)s) AS guarded
 FROM jobs
 WHERE jobs.type = wanted.type AND jobs.status = 'pending' AND (jobs.run_at IS NULL OR jobs.run_at <= statement_timestamp()) AND NOT jobs.cancel_requested ORDER BY jobs.priority DESC, jobs.created_at, jobs.id
-LIMIT least(%(slots)s::BIGINT, coalesce(wanted.room, %(slots)s::BIGINT), CASE WHEN (coalesce(said.max_concurrent, wanted.max_concurrent) IS NOT NULL) THEN greatest(0, coalesce(said.max_concurrent, wanted.max_concurrent) - (SELECT count(*) AS count_1
+LIMIT least(%(slots)s::BIGINT, least(wanted.room, CASE WHEN (coalesce(said.max_concurrent, wanted.max_concurrent) IS NOT NULL) THEN greatest(0, coalesce(said.max_concurrent, wanted.max_concurrent) - (SELECT count(*) AS count_1
 FROM jobs AS runs
-WHERE runs.status = 'running' AND runs.type = wanted.type)) END) FOR UPDATE OF jobs SKIP LOCKED) AS best ON true
+WHERE runs.status = 'running' AND runs.type = wanted.type)) END)) FOR UPDATE OF jobs SKIP LOCKED) AS best ON true
 WHERE NOT coalesce(said.paused OR coalesce(said.paused_until > statement_timestamp(), %(coalesce_2)s) OR said.rate_free_at > statement_timestamp() AND said.rate_free_for = coalesce(said.rate, wanted.rate), %(coalesce_3)s)),
 chosen AS
 (SELECT ranked.id AS id, ranked.type AS type, ranked.priority AS priority, ranked.created_at AS created_at, ranked.guarded AS guarded, ranked.process AS process, ranked.processes AS processes
@@ -25,6 +25,52 @@ SELECT taken.id, taken.type, taken.priority, taken.created_at, taken.attempt, ta
 FROM taken UNION ALL SELECT chosen.id, chosen.type, chosen.priority, chosen.created_at, NULL AS attempt, NULL AS payload, NULL AS payload_bytes, NULL AS max_attempts, NULL AS timeout_seconds, NULL AS owner, NULL AS key, NULL AS subject, NULL AS concurrency_key, NULL AS crashes, NULL AS expired, NULL AS wait_seconds, true AS anon_1
 FROM chosen
 WHERE chosen.guarded
+
+-- claim of many types, none of them due
+
+WITH me AS MATERIALIZED
+(SELECT processors.id AS id
+FROM processors
+WHERE processors.id = %(claimant)s::VARCHAR AND processors.status = %(status_1)s::VARCHAR AND processors.lease_until > statement_timestamp() FOR KEY SHARE),
+due AS MATERIALIZED
+(SELECT best.id AS id, wanted.type AS type, best.priority AS priority, best.created_at AS created_at, best.guarded AS guarded, wanted.process AS process
+FROM me JOIN (SELECT heads.type AS type, heads.process AS process, heads.room AS room, heads."limit" AS "limit", heads.rate AS rate, heads.payloads AS payloads, heads.keyed AS keyed, heads.id AS id, heads.priority AS priority, heads.created_at AS created_at, heads.processes AS processes
+FROM (SELECT wanted.type AS type, wanted.process AS process, least(wanted.room, CASE WHEN (coalesce(said.max_concurrent, wanted.max_concurrent) IS NOT NULL) THEN greatest(0, coalesce(said.max_concurrent, wanted.max_concurrent) - (SELECT count(*) AS count_1
+FROM jobs AS runs
+WHERE runs.status = 'running' AND runs.type = wanted.type)) END) AS room, coalesce(said.max_concurrent, wanted.max_concurrent) AS "limit", coalesce(said.rate, wanted.rate) AS rate, wanted.payloads AS payloads, wanted.keyed AS keyed, head.id AS id, head.priority AS priority, head.created_at AS created_at, sum(wanted.process) OVER (ORDER BY head.priority DESC, head.created_at, head.id) AS processes
+FROM (SELECT * FROM jsonb_to_recordset(CAST(%(wanted)s AS jsonb)) AS document ("type" text, "process" bigint, "room" bigint, "max_concurrent" bigint, "rate" text, "payloads" bigint, "keyed" bigint)) AS wanted LEFT OUTER JOIN job_types AS said ON said.name = wanted.type JOIN LATERAL (SELECT jobs.id AS id, jobs.priority AS priority, jobs.created_at AS created_at
+FROM jobs
+WHERE jobs.type = wanted.type AND jobs.status = 'pending' AND (jobs.run_at IS NULL OR jobs.run_at <= statement_timestamp()) AND NOT jobs.cancel_requested ORDER BY jobs.priority DESC, jobs.created_at, jobs.id
+LIMIT 1) AS head ON true
+WHERE NOT coalesce(said.paused OR coalesce(said.paused_until > statement_timestamp(), %(coalesce_1)s) OR said.rate_free_at > statement_timestamp() AND said.rate_free_for = coalesce(said.rate, wanted.rate), %(coalesce_2)s) AND coalesce(least(wanted.room, CASE WHEN (coalesce(said.max_concurrent, wanted.max_concurrent) IS NOT NULL) THEN greatest(0, coalesce(said.max_concurrent, wanted.max_concurrent) - (SELECT count(*) AS count_1
+FROM jobs AS runs
+WHERE runs.status = 'running' AND runs.type = wanted.type)) END) > 0, %(coalesce_3)s)) AS heads
+WHERE heads.process = %(process_1)s::BIGINT OR heads.processes <= %(processes)s::BIGINT ORDER BY heads.priority DESC, heads.created_at, heads.id
+LIMIT %(slots)s::BIGINT) AS wanted ON true JOIN LATERAL (SELECT jobs.id AS id, jobs.priority AS priority, jobs.created_at AS created_at, coalesce(wanted.payloads = 1 OR wanted."limit" IS NOT NULL OR wanted.rate != 'unlimited' OR jobs.concurrency_key IS NOT NULL OR wanted.keyed = 1 AND jobs.key IS NOT NULL, %(coalesce_4)s) AS guarded
+FROM jobs
+WHERE jobs.type = wanted.type AND jobs.status = 'pending' AND (jobs.run_at IS NULL OR jobs.run_at <= statement_timestamp()) AND NOT jobs.cancel_requested ORDER BY jobs.priority DESC, jobs.created_at, jobs.id
+LIMIT least(%(slots)s::BIGINT, wanted.room) FOR UPDATE OF jobs SKIP LOCKED) AS best ON true),
+chosen AS
+(SELECT ranked.id AS id, ranked.type AS type, ranked.priority AS priority, ranked.created_at AS created_at, ranked.guarded AS guarded, ranked.process AS process, ranked.processes AS processes
+FROM (SELECT due.id AS id, due.type AS type, due.priority AS priority, due.created_at AS created_at, due.guarded AS guarded, due.process AS process, sum(due.process) OVER (ORDER BY due.priority DESC, due.created_at, due.id) AS processes
+FROM due) AS ranked
+WHERE ranked.process = %(process_2)s::BIGINT OR ranked.processes <= %(processes)s::BIGINT ORDER BY ranked.priority DESC, ranked.created_at, ranked.id
+LIMIT %(slots)s::BIGINT),
+taken AS
+(UPDATE jobs SET status=%(param_1)s::VARCHAR, reason=%(param_2)s::VARCHAR, attempt=(jobs.attempt + %(attempt_1)s::INTEGER), processor_id=%(claimant)s::VARCHAR, claim_no=%(number)s::BIGINT, started_at=statement_timestamp(), progress=%(param_3)s, progress_message=%(param_4)s::VARCHAR FROM chosen WHERE jobs.id = chosen.id AND NOT chosen.guarded AND jobs.status = 'pending' RETURNING jobs.id, jobs.type, jobs.priority, jobs.created_at, jobs.attempt, CASE WHEN (octet_length(CAST(jobs.payload AS TEXT)) <= %(octet_length_1)s::INTEGER) THEN CAST(jobs.payload AS TEXT) END AS payload, octet_length(CAST(jobs.payload AS TEXT)) AS payload_bytes, jobs.max_attempts, jobs.timeout_seconds, jobs.owner, jobs.key, jobs.subject, jobs.concurrency_key, jobs.crashes, coalesce(jobs.expires_at <= statement_timestamp(), %(coalesce_5)s) AS expired, CAST(EXTRACT(epoch FROM statement_timestamp() - coalesce(jobs.run_at, jobs.created_at)) AS FLOAT(53)) AS wait_seconds)
+SELECT taken.id, taken.type, taken.priority, taken.created_at, taken.attempt, taken.payload, taken.payload_bytes, taken.max_attempts, taken.timeout_seconds, taken.owner, taken.key, taken.subject, taken.concurrency_key, taken.crashes, taken.expired, taken.wait_seconds, false AS guarded
+FROM taken UNION ALL SELECT chosen.id, chosen.type, chosen.priority, chosen.created_at, NULL AS attempt, NULL AS payload, NULL AS payload_bytes, NULL AS max_attempts, NULL AS timeout_seconds, NULL AS owner, NULL AS key, NULL AS subject, NULL AS concurrency_key, NULL AS crashes, NULL AS expired, NULL AS wait_seconds, true AS anon_1
+FROM chosen
+WHERE chosen.guarded
+
+SELECT first.id, first.type, first.priority, first.created_at
+FROM (SELECT (SELECT jobs.id
+FROM jobs
+WHERE jobs.status = 'pending' AND jobs.type = wanted.type AND (jobs.run_at IS NULL OR jobs.run_at <= statement_timestamp()) AND NOT jobs.cancel_requested ORDER BY jobs.priority DESC, jobs.created_at, jobs.id
+LIMIT 1) AS id
+FROM (SELECT * FROM jsonb_to_recordset(CAST(%(wanted)s AS jsonb)) AS document ("type" text, "status" text)) AS wanted
+LIMIT 1000000000) AS heads JOIN jobs AS first ON first.id = heads.id ORDER BY first.priority DESC, first.created_at, first.id
+LIMIT %(most)s::BIGINT
 
 -- store events
 

@@ -1,11 +1,13 @@
 -- claim
 
 SELECT first.id, first.type, first.priority, first.created_at
-FROM jobs AS first JOIN (SELECT (SELECT jobs.id
+FROM (SELECT (SELECT jobs.id
 FROM jobs
-WHERE jobs.type = wanted.type AND jobs.status = 'pending' AND (jobs.run_at IS NULL OR jobs.run_at <= (strftime('%Y-%m-%d %H:%M:%f000', 'now'))) AND jobs.cancel_requested = 0 ORDER BY jobs.priority DESC, jobs.created_at, jobs.id
+WHERE jobs.status = 'pending' AND jobs.type = wanted.type AND (jobs.run_at IS NULL OR jobs.run_at <= (strftime('%Y-%m-%d %H:%M:%f000', 'now'))) AND jobs.cancel_requested = 0 ORDER BY jobs.priority DESC, jobs.created_at, jobs.id
 LIMIT 1 OFFSET ?) AS id
-FROM (SELECT json_extract(value, '$.type') AS "type" FROM json_each(?)) AS wanted) AS heads ON first.id = heads.id
+FROM (SELECT json_extract(value, '$.type') AS "type", json_extract(value, '$.status') AS "status" FROM json_each(?)) AS wanted
+LIMIT 1000000000 OFFSET ?) AS heads JOIN jobs AS first ON first.id = heads.id ORDER BY first.priority DESC, first.created_at, first.id
+LIMIT ? OFFSET ?
 
 BEGIN IMMEDIATE
 
@@ -27,6 +29,29 @@ UPDATE jobs SET status=?, reason=?, attempt=(jobs.attempt + ?), processor_id=?, 
 SELECT jobs.id, jobs.type, jobs.priority, jobs.created_at, jobs.attempt, CASE WHEN (length(CAST(jobs.payload AS BLOB)) <= ?) THEN CAST(jobs.payload AS TEXT) END AS payload, length(CAST(jobs.payload AS BLOB)) AS payload_bytes, jobs.max_attempts, jobs.timeout_seconds, jobs.owner, jobs."key", jobs.subject, jobs.concurrency_key, jobs.crashes, coalesce(jobs.expires_at <= (strftime('%Y-%m-%d %H:%M:%f000', 'now')), ?) AS expired, (julianday(?) - julianday(coalesce(jobs.run_at, jobs.created_at))) * ? AS wait_seconds
 FROM jobs
 WHERE jobs.id IN (?)
+
+-- claim of many types, none of them due
+
+SELECT job_types.name, job_types.max_concurrent, job_types.rate, job_types.rate_free_for, job_types.paused = 1 OR coalesce(job_types.paused_until > (strftime('%Y-%m-%d %H:%M:%f000', 'now')), ?) = 1 AS paused, job_types.rate_free_at > (strftime('%Y-%m-%d %H:%M:%f000', 'now')) AS held
+FROM job_types
+
+SELECT first.id, first.type, first.priority, first.created_at
+FROM (SELECT (SELECT jobs.id
+FROM jobs
+WHERE jobs.status = 'pending' AND jobs.type = wanted.type AND (jobs.run_at IS NULL OR jobs.run_at <= (strftime('%Y-%m-%d %H:%M:%f000', 'now'))) AND jobs.cancel_requested = 0 ORDER BY jobs.priority DESC, jobs.created_at, jobs.id
+LIMIT 1 OFFSET ?) AS id
+FROM (SELECT json_extract(value, '$.type') AS "type", json_extract(value, '$.status') AS "status" FROM json_each(?)) AS wanted
+LIMIT 1000000000 OFFSET ?) AS heads JOIN jobs AS first ON first.id = heads.id ORDER BY first.priority DESC, first.created_at, first.id
+LIMIT ? OFFSET ?
+
+SELECT first.id, first.type, first.priority, first.created_at
+FROM (SELECT (SELECT jobs.id
+FROM jobs
+WHERE jobs.status = 'pending' AND jobs.type = wanted.type AND (jobs.run_at IS NULL OR jobs.run_at <= (strftime('%Y-%m-%d %H:%M:%f000', 'now'))) AND jobs.cancel_requested = 0 ORDER BY jobs.priority DESC, jobs.created_at, jobs.id
+LIMIT 1 OFFSET ?) AS id
+FROM (SELECT json_extract(value, '$.type') AS "type", json_extract(value, '$.status') AS "status" FROM json_each(?)) AS wanted
+LIMIT 1000000000 OFFSET ?) AS heads JOIN jobs AS first ON first.id = heads.id ORDER BY first.priority DESC, first.created_at, first.id
+LIMIT ? OFFSET ?
 
 -- store events
 
