@@ -170,7 +170,9 @@ def upgrade() -> None:
         ),
         sa.CheckConstraint("attempt BETWEEN 0 AND 32767", name="jobs_attempt_is_0_to_32767"),
         sa.CheckConstraint("crashes BETWEEN 0 AND 32767", name="jobs_crashes_is_0_to_32767"),
-        sa.CheckConstraint("parent_id <> id", name="jobs_parent_id_is_another_job").ddl_if(dialect="postgresql"),
+        sa.CheckConstraint("parent_id <> id", name="jobs_parent_id_is_another_job").ddl_if(
+            dialect=("postgresql", "sqlite")
+        ),
         *(
             sa.CheckConstraint(
                 f"fail_on IN ('any', 'all') OR {is_number}", name="jobs_fail_on_is_any_all_or_a_number"

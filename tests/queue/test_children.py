@@ -359,17 +359,25 @@ def test_what_follows_and_is_refused_costs_nothing_but_itself(queue: Queue) -> N
 
 @pytest.mark.parametrize("length", [1, 2, 150])
 def test_a_circle_that_somebody_makes_later_is_found(queue: Queue, length: int) -> None:
+    if length == 1 and queue.kind != "mariadb":
+        length = 2  # the table itself refuses it: `test_a_job_is_not_its_own_parent`
     queue.insert("type, status, reason", *["'parent', 'waiting', 'children'"] * length)
     queue.insert("type, parent_id", "'a', 1")
     for id in range(1, length + 1):
-        if length > 1 or queue.kind != "postgresql":
-            queue.rows(f"UPDATE jobs SET parent_id = {id % length + 1} WHERE id = {id}")
+        queue.rows(f"UPDATE jobs SET parent_id = {id % length + 1} WHERE id = {id}")
     settled = endings.end_circles(queue.database, parents.page(queue.database).open, lambda type_, status: True)
-    if length > 1 or queue.kind != "postgresql":
-        assert len(settled.accepted) == length
-        assert queue.rows("SELECT DISTINCT status, reason FROM jobs WHERE type = 'parent'") == [("failed", "malformed")]
-    else:  # the table itself refuses it
-        assert not settled.accepted
+    assert len(settled.accepted) == length
+    assert queue.rows("SELECT DISTINCT status, reason FROM jobs WHERE type = 'parent'") == [("failed", "malformed")]
+
+
+@pytest.mark.parametrize("db", ["postgresql", "sqlite"], indirect=True)
+def test_a_job_is_not_its_own_parent(queue: Queue) -> None:
+    with pytest.raises(Exception, match="jobs_parent_id_is_another_job"):
+        queue.insert("id, type, parent_id", "7, 'a', 7")
+    queue.insert("type", "'a'")
+    with pytest.raises(Exception, match="jobs_parent_id_is_another_job"):
+        queue.rows("UPDATE jobs SET parent_id = id")
+    assert queue.rows("SELECT parent_id FROM jobs") == [(None,)]
 
 
 def test_a_circle_that_is_cancelled_ends_as_cancelled(queue: Queue) -> None:
