@@ -142,11 +142,9 @@ def _need_open(database: "Database", parent: int) -> None:
 
 def _rules(session: Session, database: "Database", type_: str) -> "Rules":
     """Give the rules of a type: of this configuration, else as a living processor tells them."""
-    from processor.cli.jobs import told_rules
-    from processor.work.roster import rules_of
+    from processor.queue.living import rules_of
 
-    own = session.settings.types.get(type_)
-    return told_rules(database, type_) if own is None else rules_of(own)
+    return rules_of(database, session.settings.types, type_)
 
 
 def _until(database: "Database", at: datetime) -> float:

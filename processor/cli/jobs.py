@@ -10,7 +10,6 @@ from processor.cli.shown import Column, Row, decoded, moment, span, visible, wri
 
 if TYPE_CHECKING:
     from processor.db import Database
-    from processor.queue.rules import Rules
 
 LAST_EVENTS = 10
 
@@ -71,32 +70,11 @@ def list_jobs(session: Session, /, limit: int, as_json: bool, **narrowed: Any) -
 
 def _strangers(database: "Database", rows: list[Row]) -> list[str]:
     """Name the types of due jobs that no living processor runs; none where no processor lives at all."""
+    from processor.queue.living import live_types
+
     due = {row["type"] for row in rows if row["status"] == "pending"}
     known = live_types(database) if due else None
     return sorted(due - known) if known is not None else []
-
-
-def live_types(database: "Database") -> set[str] | None:
-    """Collect the types that living processors run; None where no processor lives."""
-    told = _told(database)
-    return {name for types in told for name in types} if told else None
-
-
-def told_rules(database: "Database", type_: str) -> "Rules":
-    """Give the rules of a type as a living processor tells them; none where nobody runs it."""
-    from processor.queue.rules import NO_RULES, Rules
-
-    return next((Rules.from_facts(types[type_]) for types in _told(database) if type_ in types), NO_RULES)
-
-
-def _told(database: "Database") -> list[dict[str, dict[str, Any]]]:
-    """Read what each living processor tells of its types."""
-    import json
-
-    from processor.queue import lookup
-
-    rows = lookup.processors_page(database, limit=1000)
-    return [json.loads(row["types"]) for row in rows if not row["lease_over"]]
 
 
 @click.command()

@@ -30,8 +30,8 @@ def resembling(settings: "Settings", database: "Database", name: str) -> str:
 
 
 def _known(settings: "Settings", database: "Database") -> set[str]:
-    from processor.cli.jobs import live_types
     from processor.queue import lookup
+    from processor.queue.living import live_types
 
     said = {row["name"] for row in lookup.types(database)}
     return {*settings.types, *(live_types(database) or ()), *said}

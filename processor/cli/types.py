@@ -65,8 +65,8 @@ def types(context: click.Context, session: Session, finished: bool, as_json: boo
 
 
 def _rows(settings: "Settings", database: "Database", finished: bool) -> list[Row]:
-    from processor.cli.jobs import live_types
     from processor.queue import lookup
+    from processor.queue.living import live_types
 
     counts = _counts(database, finished)
     set_by_people = {row["name"]: row for row in lookup.types(database)}

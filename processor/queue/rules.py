@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from processor.ageing import Ageing
 from processor.rates import Rate
+
+if TYPE_CHECKING:
+    from processor.sections import Type
 
 UNLIMITED = "unlimited"
 """A rate in `job_types` that lifts the configured one."""
@@ -25,6 +28,11 @@ class Rules:
     queue_limit: int | None = None
     fair: str = "none"
     age_priority: str | None = None
+
+    @classmethod
+    def of(cls, configured: "Type") -> Self:
+        """Give what limits a type by its configuration."""
+        return cls(**{field.name: getattr(configured, field.name) for field in fields(cls)})
 
     @property
     def concern_every_row(self) -> bool:

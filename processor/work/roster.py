@@ -110,23 +110,7 @@ def _decorated(name: str, answer: dict[str, Any]) -> Type:
 def _complete(settings: Settings, name: str, entry: Type, answer: dict[str, Any]) -> Runnable:
     limits = settings.limits(entry)
     spec = _spec(settings, name, entry, limits, answer)
-    return Runnable(name, spec, _policy(limits), limits.timeout, rules_of(entry), keep_of(entry, limits))
-
-
-def rules_of(entry: Type) -> Rules:
-    """Give what limits a type by its configuration."""
-    return Rules(
-        entry.max_concurrent,
-        entry.rate,
-        entry.max_per_processor,
-        entry.max_per_lane,
-        entry.dedupe,
-        entry.reuse_result_for,
-        entry.across_owners,
-        entry.queue_limit,
-        entry.fair,
-        entry.age_priority,
-    )
+    return Runnable(name, spec, _policy(limits), limits.timeout, Rules.of(entry), keep_of(entry, limits))
 
 
 def keep_of(entry: Type, limits: Limits) -> Keep:
