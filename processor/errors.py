@@ -12,7 +12,9 @@
     │       ├── SchemaTooOld
     │       └── SchemaTooNew
     ├── NotFound                  the job, type or processor that was named does not exist
-    └── Refused                   it exists, but the move is not allowed
+    ├── Refused                   it exists, but the move is not allowed
+    │   └── QueueFull             as many jobs of a type wait as may
+    └── TooMany                   too many requests that failed
 
 The command line prints `error: {message} {remedy}`, one line, without a traceback. Anything else that escapes is a
 bug of ours and keeps its traceback.
@@ -101,4 +103,12 @@ class NotFound(JobtableError):
 
 
 class Refused(JobtableError):
+    pass
+
+
+class QueueFull(Refused):
+    pass
+
+
+class TooMany(JobtableError):
     pass

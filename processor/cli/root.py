@@ -25,6 +25,7 @@ COMMANDS = {
     "demo": "demo.command:demo",
     "migrate": "migrate:migrate",
     "run": "run:run",
+    "serve": "serve:serve",
     "enqueue": "enqueue:enqueue",
     "list": "jobs:list_jobs",
     "show": "jobs:show",

@@ -3,7 +3,8 @@
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from functools import cache
@@ -15,7 +16,7 @@ from models import jobs
 from models.types import NAME_LENGTH
 from processor.db.database import Database
 from processor.db.dialects import INTEGER, NUMBER, TEXT, Dialect, document
-from processor.errors import Refused
+from processor.errors import QueueFull, Refused
 from processor.lifecycle import FINAL, NOT_STARTED, Reason, Status
 from processor.queue.rules import NO_RULES, Rules
 from processor.queue.where import is_, is_one_of
@@ -59,12 +60,13 @@ class NewJob:
         for column, shape in _SHAPES.items():
             if message.get(column) is not None and not _fits(message[column], shape):
                 raise Refused(f"A job cannot be enqueued with {column} = {message[column]!r}.", f"It is {shape.words}.")
-        payload = _payload(message.get("payload", {}))
+        payload = payload_text(message.get("payload", {}))
         instants = {column: _instant(message.get(column)) for column in ("run_at", "expires_at")}
         return cls(**{**message, **instants, "payload": payload})
 
 
-def _payload(value: Any) -> str:
+def payload_text(value: Any) -> str:
+    """Write a payload as JSON. Raises `Refused` for numbers that JSON does not have."""
     try:
         return json.dumps(value, allow_nan=False)
     except ValueError as error:
@@ -162,16 +164,40 @@ def enqueue(database: Database, job: NewJob, *, rules: Rules = NO_RULES) -> Enqu
     """Insert one job, unless one with its key waits, runs, or lends its result; give its id.
 
     `rules` are those of its type. Two that are enqueued in the same instant both become rows: then the claim decides.
-    Raises `Refused` where as many of its type wait as may, `ValuesRefused` naming the column that the database does not
+    Raises `QueueFull` where as many of its type wait as may, `ValuesRefused` naming the column that the database does not
     take, `DatabaseUnreachable`.
     """
-    if job.key is not None and rules.dedupe != "none":
-        there = same_work(database, job, rules)
-        if there is not None:
-            return Enqueued(there, new=False)
+    there = _there(database, job, rules)
+    if there is not None:
+        return Enqueued(there, new=False)
     if rules.queue_limit is not None:
         refuse_if_full(database, job.type, rules.queue_limit)
     return Enqueued(insert_one(database, job))
+
+
+def enqueue_many(database: Database, new: Sequence[NewJob], rules: Mapping[str, Rules]) -> list[Enqueued]:
+    """Insert jobs in one transaction, all or none, but for those whose work is there already; `rules` by type.
+
+    Raises as `enqueue` does.
+    """
+    there = [_there(database, job, rules[job.type]) for job in new]
+    types = Counter(job.type for job, id in zip(new, there, strict=True) if id is None)
+    for type_, count in types.items():
+        limit = rules[type_].queue_limit
+        if limit is not None:
+            refuse_if_full(database, type_, limit, count)
+
+    def verb(connection: Connection) -> list[Enqueued]:
+        return [
+            Enqueued(insert_job(connection, database.dialect, job)) if id is None else Enqueued(id, new=False)
+            for job, id in zip(new, there, strict=True)
+        ]
+
+    return database.write(verb)
+
+
+def _there(database: Database, job: NewJob, rules: Rules) -> int | None:
+    return same_work(database, job, rules) if job.key is not None and rules.dedupe != "none" else None
 
 
 def same_work(database: Database, job: NewJob, rules: Rules) -> int | None:
@@ -192,13 +218,13 @@ def same_work(database: Database, job: NewJob, rules: Rules) -> int | None:
 
 
 def refuse_if_full(database: Database, type_: str, limit: int, new: int = 1) -> None:
-    """Refuse to add so many jobs of a type where more would wait then than may. Raises `Refused`."""
+    """Refuse to add so many jobs of a type where more would wait then than may. Raises `QueueFull`."""
     room = max(0, limit - new + 1)
     with database.read() as connection:
         count = count_waiting(connection, type_, room)
     if count >= room:
         full = f"{limit:,} of its jobs wait" if new == 1 else f"{new:,} more would be over {limit:,}"
-        raise Refused(
+        raise QueueFull(
             f"The queue of the type {type_!r} is full: {full}. Nothing was enqueued.",
             "Try again when some have started, or raise queue_limit of the type. See `jobtable types`.",
         )

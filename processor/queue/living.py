@@ -18,6 +18,11 @@ def live_types(database: Database) -> set[str] | None:
     return {name for types in told for name in types} if told else None
 
 
+def known_types(database: Database, types: Mapping[str, "Type"]) -> list[str]:
+    """Name the types that are configured (`types`), that living processors run, or that people said something of."""
+    return sorted({*types, *(live_types(database) or ()), *(row["name"] for row in lookup.types(database))})
+
+
 def rules_of(database: Database, types: Mapping[str, "Type"], name: str) -> Rules:
     """Give the rules of a type: of the configured `types`, else as a living processor tells them, else none."""
     own = types.get(name)

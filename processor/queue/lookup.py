@@ -137,6 +137,14 @@ def notifications_page(
     return _rows(database, statement)
 
 
+def has_notification(database: Database, id: int, *, owner: str | None = None) -> bool:
+    """Tell whether a notification is there, for this owner where one is given."""
+    statement = select(notifications.c.id).where(notifications.c.id == id)
+    if owner is not None:
+        statement = statement.where(notifications.c.owner == owner)
+    return bool(_rows(database, statement))
+
+
 def processors_page(database: Database, *, everyone: bool = False, limit: int = 50) -> list[Row]:
     """Read processors, newest first; only those that count as alive unless `everyone`."""
     since = database.dialect.seconds_since

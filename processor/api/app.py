@@ -1,0 +1,126 @@
+"""The ASGI application: `jobtable serve` runs it, and any other application can mount it.
+
+    from processor.api.app import application
+    from processor.settings import load
+    app.mount("/jobs", application(load("jobtable.toml")))
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+
+from processor.api import problems
+from processor.api.access import Doorkeeper
+from processor.api.gate import Gate
+from processor.api.routes import health, jobs, notifications, processors, schedules, statistics, types
+from processor.api.service import Service
+from processor.db.database import Database
+from processor.settings import Settings
+from processor.version import our_version
+
+PREFIX = "/api/v1"
+CONNECTIONS = 10
+"""Connections of a server to its database, at most; requests are answered by as many threads."""
+LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+_ABOUT = "The table is the queue: every path does what a command of `jobtable` does, by the same verbs."
+_PROBLEM = {
+    "description": "what is wrong, and what to do",
+    "content": {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+}
+_SCHEMA = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string", "description": "what happened, and what follows"},
+        "remedy": {"type": "string", "description": "what to do"},
+        "number": {"type": "string", "description": "under which the server's log has more"},
+    },
+}
+
+
+def application(settings: Settings, database: Database | None = None, *, is_loopback: bool | None = None) -> FastAPI:
+    """Make the application. Without a `database` it opens the one of the settings, and closes it at its end.
+
+    `is_loopback` says that only this machine reaches it, which lets everybody in as long as there is no token.
+    """
+    opened = database or _open(settings)
+    loopback = settings.serve.is_loopback if is_loopback is None else is_loopback
+    app = FastAPI(
+        title="jobtable",
+        version=our_version(),
+        description=_ABOUT,
+        openapi_url=f"{PREFIX}/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=_closing(opened if database is None else None),
+        redirect_slashes=False,
+    )
+    app.state.service = Service(
+        opened,
+        Doorkeeper(opened, loopback),
+        settings.types,
+        settings.serve.mask,
+        settings.serve.read_only,
+        settings.processor.max_payload_bytes,
+    )
+    problems.install(app)
+    api = APIRouter(prefix=PREFIX, responses={"4XX": _PROBLEM, "5XX": _PROBLEM})
+    for routes in (jobs, statistics, notifications, types, schedules, processors):
+        api.include_router(routes.router)
+    app.include_router(api)
+    app.include_router(health.router)
+    if settings.serve.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.serve.origins),
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=["Authorization", "Content-Type"],
+            expose_headers=["Location", "X-Job-ID", "Retry-After"],
+        )
+    app.add_middleware(Gate, hosts=(*LOOPBACK, settings.serve.address[0], *settings.serve.hosts))
+    _describe(app)
+    return app
+
+
+def _open(settings: Settings) -> Database:
+    section = settings.database
+    return Database(
+        section.url, schema=section.schema_name, connect_timeout=section.connect_timeout, connections=CONNECTIONS
+    )
+
+
+def _closing(database: Database | None) -> Any:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        if database is not None:
+            database.close()
+
+    return lifespan
+
+
+def _describe(app: FastAPI) -> None:
+    """Add to the description what the framework does not know: the shape of problems, and tokens."""
+    made = app.openapi
+
+    def described() -> dict[str, Any]:
+        schema = made()
+        components = schema.setdefault("components", {})
+        components.setdefault("schemas", {})["Problem"] = _SCHEMA
+        components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        schema["security"] = [{"token": []}]
+        for operations in schema["paths"].values():
+            for operation in operations.values():
+                if "422" in operation["responses"]:
+                    operation["responses"]["422"] = _PROBLEM
+        for name in ("HTTPValidationError", "ValidationError"):
+            components["schemas"].pop(name, None)
+        return schema
+
+    app.openapi = described  # type: ignore[method-assign]

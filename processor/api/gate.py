@@ -1,0 +1,89 @@
+"""What every request passes before anything else: the Host header, its size, and what browsers are told."""
+
+from collections.abc import Collection
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from processor.api import problems
+
+HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cache-control", b"no-store"),
+    (
+        b"content-security-policy",
+        b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self';"
+        b" base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    ),
+)
+
+MOST_BYTES = 16 * 1024**2
+"""Of a request's body: a thousand jobs with 16 KiB of payload each."""
+
+
+class _TooLarge(Exception):
+    pass
+
+
+class Gate:
+    """Let in only who names this server by one of its own names: a page elsewhere may point its name at loopback."""
+
+    def __init__(self, app: ASGIApp, hosts: Collection[str]) -> None:
+        self._app = app
+        self._hosts = frozenset(host.lower() for host in hosts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+        elif not self._knows(scope):
+            detail = "The Host header names another server."
+            answer = problems.answer(421, detail, "Use an address that the server has, or add the name to [serve] hosts.")
+            await answer(scope, receive, send)
+        else:
+            await self._let_in(scope, receive, _with_headers(send))
+
+    async def _let_in(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._app(scope, _at_most(receive, MOST_BYTES), send)
+        except _TooLarge:
+            detail = f"The body has more than {MOST_BYTES:,} bytes. Nothing was changed."
+            await problems.answer(413, detail, "Send it in parts.")(scope, receive, send)
+
+    def _knows(self, scope: Scope) -> bool:
+        named = [value for name, value in scope["headers"] if name == b"host"]
+        if len(named) != 1:
+            return False
+        host = named[0].decode("latin-1").strip().lower()
+        return "*" in self._hosts or _without_port(host) in self._hosts
+
+
+def _at_most(receive: Receive, most: int) -> Receive:
+    size = 0
+
+    async def counting() -> Message:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b""))
+        if size > most:
+            raise _TooLarge
+        return message
+
+    return counting
+
+
+def _without_port(host: str) -> str:
+    if host.startswith("["):
+        return host.partition("]")[0] + "]"
+    return host.partition(":")[0]
+
+
+def _with_headers(send: Send) -> Send:
+    async def telling(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            there = {name.lower() for name, _ in message["headers"]}
+            message["headers"] = [*message["headers"], *(pair for pair in HEADERS if pair[0] not in there)]
+        await send(message)
+
+    return telling

@@ -1,0 +1,120 @@
+"""Errors as `application/problem+json` (RFC 9457): what happened, what follows, and what to do as `remedy`."""
+
+import uuid
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+
+from processor.errors import (
+    DatabaseUnreachable,
+    Forbidden,
+    JobtableError,
+    NotFound,
+    QueueFull,
+    Refused,
+    SchemaError,
+    TooMany,
+    Unauthorized,
+    ValuesRefused,
+)
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER = {HTTPStatus.TOO_MANY_REQUESTS: "10", HTTPStatus.SERVICE_UNAVAILABLE: "5"}
+"""Seconds."""
+_STATUS: tuple[tuple[type[JobtableError], HTTPStatus], ...] = (
+    (Unauthorized, HTTPStatus.UNAUTHORIZED),
+    (Forbidden, HTTPStatus.FORBIDDEN),
+    (NotFound, HTTPStatus.NOT_FOUND),
+    (QueueFull, HTTPStatus.TOO_MANY_REQUESTS),
+    (TooMany, HTTPStatus.TOO_MANY_REQUESTS),
+    (ValuesRefused, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (Refused, HTTPStatus.CONFLICT),
+    (DatabaseUnreachable, HTTPStatus.SERVICE_UNAVAILABLE),
+    (SchemaError, HTTPStatus.SERVICE_UNAVAILABLE),
+)
+NAMED = 5
+"""Fields of a request that one answer names."""
+
+
+class Problem(Exception):
+    """An answer that is no error of ours: the request itself is wrong."""
+
+    def __init__(self, status: HTTPStatus, detail: str, remedy: str = "") -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.remedy = remedy
+
+
+def answer(
+    status: int, detail: str, remedy: str = "", *, headers: Mapping[str, str] | None = None, **more: Any
+) -> Response:
+    """Give the answer that says what is wrong."""
+    known = HTTPStatus(status)
+    body = {"type": "about:blank", "title": known.phrase, "status": int(status), "detail": detail}
+    told = {**body, **({"remedy": remedy} if remedy else {}), **more}
+    waits = {"Retry-After": RETRY_AFTER[known]} if known in RETRY_AFTER else {}
+    challenge = {"WWW-Authenticate": "Bearer"} if known is HTTPStatus.UNAUTHORIZED else {}
+    return JSONResponse(told, status, {**waits, **challenge, **(headers or {})}, MEDIA_TYPE)
+
+
+def of(error: JobtableError) -> Response:
+    """Give the answer for an error that people should read; database addresses stay here."""
+    status = next((status for kind, status in _STATUS if isinstance(error, kind)), None)
+    if status is HTTPStatus.SERVICE_UNAVAILABLE:
+        structlog.get_logger().warning("api_database_away", error=str(error))
+        return answer(status, "The database cannot be reached or has no room. Nothing was changed.", "Try again later.")
+    if status is None:
+        return unexpected(error)
+    return answer(status, error.message, error.remedy)
+
+
+def unexpected(error: Exception) -> Response:
+    """Log what is a bug of ours, and answer with the number under which it stands in the log."""
+    number = uuid.uuid4().hex[:12]
+    structlog.get_logger().error("api_failed", number=number, exc_info=error)
+    detail = "The server met an error of its own. What was asked for may have been done or not."
+    return answer(500, detail, f"Look for {number} in the server's log.", number=number)
+
+
+def install(app: FastAPI) -> None:
+    """Let every error of an application be answered in this shape."""
+
+    async def ours(request: Request, error: Exception) -> Response:
+        assert isinstance(error, JobtableError)
+        return of(error)
+
+    async def wrong(request: Request, error: Exception) -> Response:
+        assert isinstance(error, Problem)
+        return answer(error.status, error.detail, error.remedy)
+
+    async def not_valid(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        named = "; ".join(_field(one) for one in error.errors()[:NAMED])
+        remedy = "See /api/v1/openapi.json for what can be given."
+        return answer(422, f"The request is not valid: {named}. Nothing was changed.", remedy)
+
+    async def http(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        said = {404: "There is nothing at this address.", 405: "This address does not know the method."}
+        return answer(error.status_code, said.get(error.status_code, str(error.detail)), headers=error.headers)
+
+    async def bug(request: Request, error: Exception) -> Response:
+        return unexpected(error)
+
+    app.add_exception_handler(JobtableError, ours)
+    app.add_exception_handler(Problem, wrong)
+    app.add_exception_handler(RequestValidationError, not_valid)
+    app.add_exception_handler(HTTPException, http)
+    app.add_exception_handler(Exception, bug)
+
+
+def _field(error: Any) -> str:
+    place = ".".join(str(part) for part in error["loc"] if part != "body")
+    return f"{place}: {error['msg']}" if place else str(error["msg"])

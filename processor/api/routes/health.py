@@ -1,0 +1,22 @@
+"""Alive and ready, for who starts and watches the server."""
+
+from fastapi import APIRouter
+from fastapi.responses import PlainTextResponse, Response
+
+from processor.api.service import Served
+from processor.db import schema
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/healthz")
+async def alive() -> Response:
+    """Say that the server answers."""
+    return PlainTextResponse("ok\n")
+
+
+@router.get("/readyz")
+def ready(service: Served) -> Response:
+    """Say that the database answers and has the tables of this version."""
+    schema.check(service.database)
+    return PlainTextResponse("ok\n")

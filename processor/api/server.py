@@ -1,0 +1,57 @@
+"""The server process: refuses what is not safe, listens, and ends when it is told to."""
+
+import socket
+
+import uvicorn
+
+from processor.api.app import application
+from processor.db.database import Database
+from processor.errors import StartRefused
+from processor.queue import tokens
+from processor.settings import Settings
+
+DRAIN = 5
+"""Seconds that requests have to end in."""
+
+
+def is_open(settings: Settings, database: Database) -> bool:
+    """Tell whether everybody on this machine may do everything, because there is no token yet.
+
+    Raises `StartRefused` where others than this machine could.
+    """
+    if tokens.any_exist(database):
+        return False
+    if not settings.serve.is_loopback:
+        raise StartRefused(
+            f"There is no token yet, so {settings.serve.listen} would let everybody who reaches it do everything.",
+            "Make one with `jobtable token create --all-owners --scope admin`, or listen on 127.0.0.1.",
+        )
+    return True
+
+
+def run(settings: Settings, database: Database) -> None:
+    """Serve until a signal ends it. Raises `StartRefused` where the address cannot be had."""
+    config = uvicorn.Config(
+        application(settings, database),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=True,
+        proxy_headers=False,
+        timeout_graceful_shutdown=DRAIN,
+        h11_max_incomplete_event_size=64 * 1024,
+        lifespan="on",
+    )
+    with _listening(settings.serve.address) as listener:
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def _listening(address: tuple[str, int]) -> socket.socket:
+    host, port = address
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server(address, family=family, backlog=1024)
+    except OSError as error:
+        raise StartRefused(
+            f"{host}:{port} cannot be listened on: {error.strerror or error}.", "Choose another one with --listen."
+        ) from error

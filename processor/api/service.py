@@ -1,0 +1,85 @@
+"""What every request is answered from: the database, the settings that matter, and who may do what."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import Depends, Request
+
+from processor.api.access import Caller, Doorkeeper
+from processor.api.problems import Problem
+from processor.db.database import Database
+from processor.errors import Forbidden, TooMany, Unauthorized
+from processor.judge import Policy
+from processor.lifecycle import Status
+from processor.queue.living import rules_of
+from processor.queue.lookup import Filter
+from processor.queue.rules import Rules
+
+if TYPE_CHECKING:
+    from processor.sections import Type
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """`types` are those of this server's configuration; of others, living processors tell."""
+
+    database: Database
+    doorkeeper: Doorkeeper
+    types: Mapping[str, "Type"] = field(default_factory=dict)
+    mask: tuple[str, ...] = ()
+    read_only: bool = False
+    max_payload_bytes: int = 1024**2
+
+    def rules(self, type_: str) -> Rules:
+        return rules_of(self.database, self.types, type_)
+
+    def notifies(self, type_: str, status: Status) -> bool:
+        """Tell whether the end of a job is told to its owner, as its type is configured here."""
+        configured = self.types.get(type_)
+        return Policy(notify=configured.notify if configured else "both").notifies(status)
+
+
+def service_of(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+Served = Annotated[Service, Depends(service_of)]
+
+
+def caller_of(request: Request, service: Served) -> Caller:
+    """Find out who asks. Raises `Unauthorized`, `TooMany`."""
+    address = request.client.host if request.client else ""
+    if service.doorkeeper.is_blocked(address):
+        raise TooMany("Too many requests with a wrong token came from this address.", "Wait a minute.")
+    try:
+        return service.doorkeeper.caller(request.headers.get("authorization"))
+    except Unauthorized:
+        service.doorkeeper.failed(address)
+        raise
+
+
+def _who_may(scope: str) -> object:
+    def who(request: Request, service: Served, caller: Annotated[Caller, Depends(caller_of)]) -> Caller:
+        if not caller.may(scope):
+            raise Forbidden(
+                f"This needs the scope {scope!r}, which the token does not have. Nothing was changed.",
+                "Make a token that has it: `jobtable token create`.",
+            )
+        if service.read_only and request.method not in ("GET", "HEAD"):
+            raise Problem(HTTPStatus.FORBIDDEN, "This server only reads. Nothing was changed.", "Ask another server.")
+        return caller
+
+    return Depends(who)
+
+
+Reader = Annotated[Caller, _who_may("read")]
+Writer = Annotated[Caller, _who_may("write")]
+Admin = Annotated[Caller, _who_may("admin")]
+
+
+def one_job(caller: Caller, job_id: int) -> Filter:
+    """Give the filter for one job as far as it exists for the caller."""
+    return Filter(ids=(job_id,), owner=caller.owner)

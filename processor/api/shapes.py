@@ -1,0 +1,312 @@
+"""What goes in and comes out, as the description of the API shows it."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+from models.types import NAME_LENGTH
+
+Row = dict[str, Any]
+LARGEST = 2**63 - 1
+SMALL = 32_767
+JobId = Annotated[int, Field(ge=1, le=LARGEST, description="number of the job")]
+
+
+def _storable(text: str) -> str:
+    if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise ValueError("it has a letter that no database keeps (NUL, or half of a surrogate)")
+    return text
+
+
+def _without_space(text: str) -> str:
+    if text != text.rstrip():
+        raise ValueError("it has a space at its end")
+    return text
+
+
+Name = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=NAME_LENGTH),
+    AfterValidator(_storable),
+    AfterValidator(_without_space),
+]
+Instant = Annotated[datetime, BeforeValidator(lambda value: value.replace(tzinfo=UTC) if _is_naive(value) else value)]
+StatusName = Literal["pending", "scheduled", "waiting", "paused", "running", "completed", "failed", "cancelled"]
+
+
+def _is_naive(value: Any) -> bool:
+    return isinstance(value, datetime) and value.tzinfo is None
+
+
+class Given(BaseModel):
+    """What a request gives: nothing but these fields."""
+
+    model_config = ConfigDict(extra="forbid", strict=False)
+
+
+class NewJob(Given):
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"type": "mail.send", "payload": {"to": "ann"}, "key": "welcome:ann"}]},
+    )
+
+    type: Name = Field(description="what sort of job; names the handler")
+    payload: Any = Field(default_factory=dict, description="JSON for the handler")
+    priority: int = Field(default=5, ge=-SMALL, le=SMALL, description="higher runs first")
+    delay_seconds: float | None = Field(default=None, ge=0, le=1e9, allow_inf_nan=False, description="not before")
+    run_at: AwareDatetime | None = Field(default=None, description="not before this instant")
+    expires_at: AwareDatetime | None = Field(default=None, description="too late to start after this instant")
+    owner: Name | None = Field(default=None, description="whom it belongs to; a token with an owner gives its own")
+    key: Name | None = Field(default=None, description="your identity for the work: an equal one is not done twice")
+    subject: Name | None = Field(default=None, description="what it is about, such as chapter:123")
+    concurrency_key: Name | None = Field(default=None, description="lane: those of a lane run one at a time")
+    max_attempts: int | None = Field(default=None, ge=1, le=SMALL)
+    timeout_seconds: float | None = Field(default=None, gt=0, le=1e9, allow_inf_nan=False)
+    parent_id: JobId | None = Field(default=None, description="the job that waits for this one")
+    fail_on: str | None = Field(default=None, pattern="^(any|all|[1-9][0-9]{0,8})$")
+    on_complete: Name | None = Field(default=None, description="type of the job that follows when it completes")
+    on_failure: Name | None = Field(default=None, description="type of the job that follows when it fails")
+    trace_parent: Name | None = Field(default=None, description="W3C traceparent of the producer")
+
+
+class Batch(Given):
+    jobs: list[NewJob] = Field(min_length=1, max_length=1_000, description="all are made, or none")
+    parent: NewJob | None = Field(
+        default=None, description="a job that waits for all of them and ends with their results, such as of type batch"
+    )
+
+
+class JobChange(Given):
+    priority: int = Field(ge=-SMALL, le=SMALL, description="higher runs first")
+
+
+class Cleanup(Given):
+    which: Literal["completed", "failed", "all"] = Field(description="finished jobs: cancelled ones are of `all`")
+    type: Name | None = None
+    subject: Name | None = None
+    older_than_seconds: float | None = Field(default=None, ge=0, le=1e10, allow_inf_nan=False)
+    dry_run: bool = Field(default=False, description="count only")
+
+
+class JobSummary(BaseModel):
+    id: int
+    type: str
+    status: StatusName
+    reason: str | None
+    priority: int
+    owner: str | None
+    subject: str | None
+    key: str | None
+    attempt: int
+    progress: float | None
+    progress_message: str | None
+    created_at: Instant
+    run_at: Instant | None
+    started_at: Instant | None
+    finished_at: Instant | None
+    seconds: float | None = Field(description="how long the latest attempt ran, or has been running")
+    error_type: str | None
+    error_message: str | None
+
+
+class Job(JobSummary):
+    payload: Any
+    result: Any
+    error_detail: str | None
+    concurrency_key: str | None
+    max_attempts: int | None
+    timeout_seconds: float | None
+    expires_at: Instant | None
+    parent_id: int | None
+    fail_on: str | None
+    on_complete: str | None
+    on_failure: str | None
+    trace_parent: str | None
+    cancel_requested: bool
+    crashes: int
+    processor_id: str | None
+    claim_no: int | None
+    duplicate_of: int | None
+    cpu_seconds: float | None
+    max_rss_bytes: int | None
+    event_no: int = Field(description="number of the latest event")
+    children: dict[str, int] = Field(description="children by status")
+
+
+class Jobs(BaseModel):
+    items: list[JobSummary]
+    next: str | None = Field(description="cursor of the next page; null: this was the last one")
+
+
+class Made(BaseModel):
+    id: int
+    new: bool = Field(description="false: a job of the same work was there already")
+
+
+class ManyMade(BaseModel):
+    parent: int | None = Field(description="the job that waits for them, where one was given")
+    jobs: list[Made] = Field(description="in the order given; empty where they have a parent: list them by it")
+
+
+class Deleted(BaseModel):
+    jobs: int = Field(description="how many were deleted, or would be")
+    dry_run: bool
+
+
+class JobError(BaseModel):
+    attempt: int
+    processor_id: str | None
+    reason: str | None
+    error_type: str | None
+    error_message: str | None
+    error_detail: str | None
+    seconds: float | None
+    created_at: Instant
+
+
+class JobErrors(BaseModel):
+    items: list[JobError]
+
+
+class JobEvent(BaseModel):
+    number: int
+    attempt: int
+    kind: str
+    level: str | None
+    percent: float | None
+    text: str | None
+    created_at: Instant
+
+
+class JobEvents(BaseModel):
+    items: list[JobEvent]
+    next: int | None = Field(description="give it as `after`; null: these are the latest")
+
+
+class Finding(BaseModel):
+    rule: str
+    blocks: bool
+    text: str
+
+
+class Explanation(BaseModel):
+    job: int
+    type: str
+    status: StatusName
+    reason: str | None
+    runnable: bool
+    findings: list[Finding]
+
+
+class Notification(BaseModel):
+    id: int
+    job_id: int
+    type: str
+    owner: str | None
+    subject: str | None
+    status: str
+    reason: str | None
+    message: str | None
+    created_at: Instant
+    read_at: Instant | None
+
+
+class Notifications(BaseModel):
+    items: list[Notification]
+    next: str | None
+
+
+class MarkedRead(BaseModel):
+    marked: int = Field(description="how many were unread")
+
+
+class Type(BaseModel):
+    name: str
+    configured: bool = Field(description="in the configuration of this server")
+    handled: bool = Field(description="a living processor runs it")
+    paused: bool
+    paused_until: Instant | None
+    max_concurrent: int | None = Field(description="running at once, on all processors")
+    rate: str | None = Field(description="so many starts in a time, such as 10/min")
+    queue_limit: int | None = Field(description="so many may wait until a new one is refused")
+
+
+class Types(BaseModel):
+    items: list[Type]
+
+
+class TypeChange(Given):
+    max_concurrent: int | None = Field(default=None, ge=0, le=1_000_000)
+    rate: str | None = Field(default=None, max_length=50, description='such as 10/min, or "unlimited"')
+
+
+class TypePause(Given):
+    seconds: float | None = Field(default=None, gt=0, le=1e9, allow_inf_nan=False, description="null: until resumed")
+
+
+class Processor(BaseModel):
+    id: str
+    name: str
+    host: str
+    pid: int
+    version: str
+    status: str
+    types: list[str]
+    max_concurrent: int
+    running: int
+    started_at: Instant
+    beat_at: Instant
+    beat_age_seconds: float
+    lease_over: bool
+    ended_at: Instant | None
+    ended_by: str | None
+
+
+class Processors(BaseModel):
+    items: list[Processor]
+
+
+PlainName = Annotated[str, StringConstraints(pattern="^[A-Za-z0-9][A-Za-z0-9_.:-]{0,99}$")]
+
+
+class ScheduleChange(Given):
+    type: Name | None = Field(default=None, description="type of the jobs it makes")
+    payload: Any = None
+    priority: int = Field(default=5, ge=-SMALL, le=SMALL)
+    owner: Name | None = None
+    subject: Name | None = None
+    cron: Name | None = Field(default=None, description="five fields, six with seconds in front, or @daily")
+    every_seconds: float | None = Field(default=None, gt=0, le=1e9, allow_inf_nan=False, description="instead of cron")
+    time_zone: Name = "UTC"
+    jitter_seconds: float = Field(default=0, ge=0, le=1e6, allow_inf_nan=False)
+    catch_up: Literal["none", "once", "all"] = "once"
+    catch_up_limit: int = Field(default=100, ge=1, le=1000)
+    skip_if_running: bool = False
+
+
+class Schedule(BaseModel):
+    name: str
+    type: str
+    payload: Any
+    priority: int
+    owner: str | None
+    subject: str | None
+    cron: str | None
+    every_seconds: float | None
+    time_zone: str
+    jitter_seconds: float
+    catch_up: str
+    catch_up_limit: int
+    skip_if_running: bool
+    paused: bool
+    source: str | None = Field(description="the configuration it comes from; null: from a person")
+    next_at: Instant | None
+    last_at: Instant | None
+    last_job_id: int | None
+    last_job_status: str | None
+    error: str | None
+
+
+class Schedules(BaseModel):
+    items: list[Schedule]

@@ -1,0 +1,44 @@
+"""JSON that lies in the table as JSON in an answer: masked, and never deeper than every reader can read."""
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from processor.api.masking import masked, masked_text
+
+DEEPEST = 100
+"""Levels of a value that is shown as JSON; parsers of others give up between 128 and 1,000."""
+
+
+def shown(text: str | None, mask: Sequence[str]) -> Any:
+    """Read JSON text of the table; what cannot be shown as JSON is given as `{"unreadable": text}`."""
+    if text is None:
+        return None
+    try:
+        value = json.loads(text, parse_float=_finite, parse_constant=str)
+    except (ValueError, RecursionError):
+        return {"unreadable": masked_text(text, mask)}
+    if _is_deep(value):
+        return {"unreadable": masked_text(text, mask)}
+    return masked(value, mask)
+
+
+def _finite(number: str) -> float | str:
+    value = float(number)
+    return value if math.isfinite(value) else number
+
+
+def _is_deep(value: Any) -> bool:
+    level: list[Any] = [value]
+    for _ in range(DEEPEST):
+        level = [child for one in level for child in _children(one)]
+        if not level:
+            return False
+    return True
+
+
+def _children(value: Any) -> Sequence[Any]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else ()
