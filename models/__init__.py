@@ -1,8 +1,8 @@
 """The table contract: what every database holds and any program may rely on.
 
 `jobs` is the queue; `job_events`, `job_errors` and `notifications` tell what became of a job; `processors` and
-`job_types` are the processors' and the operators'; `schedules` make jobs by the clock;
-`api_tokens` wait for their behaviour.
+`job_types` are the processors' and the operators'; `schedules` make jobs by the clock; `api_tokens` say who may use
+the API.
 """
 
 from models.base import VERSION_TABLE, Base

@@ -113,11 +113,11 @@ class ApiToken(Base):
     id: Mapped[str] = mapped_column(Name, primary_key=True, comment="public part of the token")
     token_hash: Mapped[str] = mapped_column(Name, comment="SHA-256 of the secret part")
     name: Mapped[str | None] = mapped_column(Name, comment="what it is for")
-    owner: Mapped[str | None] = mapped_column(Name, comment="whose jobs it reaches; null: by scope")
+    owner: Mapped[str | None] = mapped_column(Name, comment="whose jobs it reaches; null: all")
     scopes: Mapped[str] = mapped_column(Name, comment="read, write, admin, metrics; separated by spaces")
     created_at: Mapped[datetime] = stamped("when it was made")
     expires_at: Mapped[datetime | None] = instant("not valid after this instant")
-    revoked_at: Mapped[datetime | None] = instant("not valid after this instant")
+    revoked_at: Mapped[datetime | None] = instant("when it was revoked; not valid any more")
     last_used_at: Mapped[datetime | None] = instant("latest use, roughly")
 
     __table_args__: Any = ({"comment": "who may use the API"},)
@@ -137,6 +137,8 @@ for _column, _sort in (("max_concurrent", "integer"), ("rate", "text"), ("rate_l
     )
 check_instant(job_types, "paused_until")
 check_instant(job_types, "rate_free_at")
+for _column in ("created_at", "expires_at", "revoked_at", "last_used_at"):
+    check_instant(api_tokens, _column)
 for _column in ("next_at", "planned_at", "last_at", "updated_at"):
     check_instant(schedules, _column)
 for _column in ("paused", "skip_if_running"):

@@ -14,7 +14,9 @@
     ├── NotFound                  the job, type or processor that was named does not exist
     ├── Refused                   it exists, but the move is not allowed
     │   └── QueueFull             as many jobs of a type wait as may
-    └── TooMany                   too many requests that failed
+    ├── TooMany                   too many requests of an address were refused
+    ├── Unauthorized              a request to the API has no token, or none that is valid
+    └── Forbidden                 its token is valid, and has not the scope
 
 The command line prints `error: {message} {remedy}`, one line, without a traceback. Anything else that escapes is a
 bug of ours and keeps its traceback.
@@ -112,3 +114,14 @@ class QueueFull(Refused):
 
 class TooMany(JobtableError):
     pass
+
+
+class Unauthorized(JobtableError):
+    pass
+
+
+class Forbidden(JobtableError):
+    def __init__(self, scope: str) -> None:
+        self.scope = scope
+        message = f"The token has not the scope {scope}, which this needs. Nothing was read or changed."
+        super().__init__(message, f"Use a token that has it; `jobtable token create --scope {scope}` makes one.")

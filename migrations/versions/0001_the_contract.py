@@ -49,12 +49,16 @@ def upgrade() -> None:
         sa.Column("id", Name, primary_key=True, autoincrement=False, comment="public part of the token"),
         sa.Column("token_hash", Name, nullable=False, comment="SHA-256 of the secret part"),
         sa.Column("name", Name, comment="what it is for"),
-        sa.Column("owner", Name, comment="whose jobs it reaches; null: by scope"),
+        sa.Column("owner", Name, comment="whose jobs it reaches; null: all"),
         sa.Column("scopes", Name, nullable=False, comment="read, write, admin, metrics; separated by spaces"),
         sa.Column("created_at", Instant(), nullable=False, server_default=now(), comment="when it was made"),
         sa.Column("expires_at", Instant(), comment="not valid after this instant"),
-        sa.Column("revoked_at", Instant(), comment="not valid after this instant"),
+        sa.Column("revoked_at", Instant(), comment="when it was revoked; not valid any more"),
         sa.Column("last_used_at", Instant(), comment="latest use, roughly"),
+        *is_instant("api_tokens", "created_at"),
+        *is_instant("api_tokens", "expires_at"),
+        *is_instant("api_tokens", "revoked_at"),
+        *is_instant("api_tokens", "last_used_at"),
         comment="who may use the API",
     )
     op.create_table(

@@ -64,10 +64,7 @@ def caller_of(request: Request, service: Served) -> Caller:
 def _who_may(scope: str) -> object:
     def who(request: Request, service: Served, caller: Annotated[Caller, Depends(caller_of)]) -> Caller:
         if not caller.may(scope):
-            raise Forbidden(
-                f"This needs the scope {scope!r}, which the token does not have. Nothing was changed.",
-                "Make a token that has it: `jobtable token create`.",
-            )
+            raise Forbidden(scope)
         if service.read_only and request.method not in ("GET", "HEAD"):
             raise Problem(HTTPStatus.FORBIDDEN, "This server only reads. Nothing was changed.", "Ask another server.")
         return caller

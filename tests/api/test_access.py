@@ -1,109 +1,178 @@
-"""Who may do what: two owners never meet, scopes hold, and without a token only this machine is let in."""
+"""Who is let in, as whom, and who is sent away."""
 
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
+from processor.api import failures
+from processor.api.access import Caller, Doorkeeper
+from processor.db import Database
+from processor.errors import Forbidden, Unauthorized
 from processor.queue import tokens
-from tests.api.conftest import Api
+from tests.conftest import migrate
 
-VERBS = ("cancel", "pause", "resume", "retry", "run-now")
-
-
-def test_what_belongs_to_another_owner_does_not_exist(api: Api) -> None:
-    ann, bob = api.asks_as("ann"), api.asks_as("bob")
-    job = api.make(ann, subject="s", payload={"secret of ann": 1})
-    path = f"/api/v1/jobs/{job}"
-    requests: list[tuple[str, str, Any]] = [
-        ("GET", path, None),
-        ("PATCH", path, {"priority": 1}),
-        ("DELETE", path, None),
-        *(("GET", f"{path}/{part}", None) for part in ("result", "errors", "events", "explain")),
-        *(("POST", f"{path}/{verb}", None) for verb in VERBS),
-        ("GET", "/api/v1/jobs/latest?subject=s", None),
-        ("POST", "/api/v1/jobs", {"type": "work", "parent_id": job}),
-    ]
-    before = api.queue.rows("SELECT * FROM jobs")
-    for method, address, body in requests:
-        answer = bob.request(method, address, json=body)
-        assert answer.status_code == 404, f"{method} {address}: {answer.text}"
-        missing = bob.request(method, address.replace(f"/{job}", "/999999"), json=body)
-        assert missing.status_code == 404
-    for address in ("/api/v1/jobs", "/api/v1/jobs?owner=ann", "/api/v1/jobs?text=s", "/api/v1/notifications"):
-        assert bob.get(address).json()["items"] == []
-    assert bob.post("/api/v1/jobs/cleanup", json={"which": "all"}).json()["jobs"] == 0
-    assert "ann" not in bob.get("/api/v1/statistics").text
-    assert api.queue.rows("SELECT * FROM jobs") == before
-    assert ann.get(path).status_code == 200
+NONE = "jt_00000000_" + "a" * 43
 
 
-def test_a_job_carries_the_owner_of_its_token(api: Api) -> None:
-    ann = api.asks_as("ann")
-    api.make(ann)
-    assert api.queue.rows("SELECT owner FROM jobs") == [("ann",)]
-    answer = ann.post("/api/v1/jobs", json={"type": "work", "owner": "bob"})
-    assert answer.status_code == 409
-    assert api.queue.rows("SELECT count(*) FROM jobs") == [(1,)]
+class Clock:
+    """A clock that goes when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
-def test_scopes_hold(api: Api) -> None:
-    reader, writer = api.asks_as("ann", "read"), api.asks_as("ann", "write")
-    assert reader.get("/api/v1/jobs").status_code == 200
-    refused = reader.post("/api/v1/jobs", json={"type": "work"})
-    assert (refused.status_code, "'write'" in refused.json()["detail"]) == (403, True)
-    assert writer.get("/api/v1/jobs").status_code == 403
-    for method, path in (
-        ("POST", "/api/v1/types/work/pause"),
-        ("PATCH", "/api/v1/types/work"),
-        ("GET", "/api/v1/schedules"),
-        ("PUT", "/api/v1/schedules/s"),
-        ("GET", "/api/v1/processors"),
-        ("POST", "/api/v1/processors/p1/drain"),
-    ):
-        assert writer.request(method, path, json={}).status_code == 403, path
-    admin = api.asks_as(None, "admin")
-    assert admin.get("/api/v1/schedules").status_code == 200
-    assert admin.post("/api/v1/jobs", json={"type": "work", "owner": "bob"}).status_code == 202
+@pytest.fixture
+def database(tmp_path: object) -> Iterator[Database]:
+    url = f"sqlite:///{tmp_path}/jobs.db"
+    migrate(url)
+    with Database(url) as database:
+        yield database
 
 
-def test_a_token_is_needed_as_soon_as_there_is_one(api: Api) -> None:
-    assert api.client.get("/api/v1/jobs").status_code == 200
-    token, text = tokens.create(api.queue.database, owner="ann", scopes=("read",))
-    refused = api.client.get("/api/v1/jobs")
-    assert (refused.status_code, refused.headers["WWW-Authenticate"]) == (401, "Bearer")
-    client = api.with_token(text)
-    assert client.get("/api/v1/jobs").status_code == 200
-    tokens.revoke(api.queue.database, token.id)
-    assert client.get("/api/v1/jobs").status_code == 401
-    assert api.client.get("/api/v1/jobs").status_code == 401, "all revoked is not open again"
+def refusal(keeper: Doorkeeper, authorization: str | None) -> Unauthorized:
+    with pytest.raises(Unauthorized) as refused:
+        keeper.caller(authorization)
+    assert "jobtable token create" in refused.value.remedy
+    return refused.value
 
 
-def test_an_address_that_fails_too_often_waits(api: Api) -> None:
-    tokens.create(api.queue.database, owner="ann", scopes=("read",))
-    client = api.with_token("jt_wrong_wrong")
-    codes = [client.get("/api/v1/jobs").status_code for _ in range(12)]
-    assert codes[0] == 401
-    assert codes[-1] == 429
+@pytest.mark.parametrize(
+    ("scopes", "may"),
+    [
+        ("read", {"read"}),
+        ("write", {"write"}),
+        ("read write", {"read", "write"}),
+        ("metrics", {"metrics"}),
+        ("admin", {"read", "write", "admin", "metrics"}),
+        ("", set()),
+    ],
+)
+def test_a_scope_opens_itself_and_admin_all(scopes: str, may: set[str]) -> None:
+    caller = Caller("ann", frozenset(scopes.split()), "x")
+    assert {scope for scope in tokens.SCOPES if caller.may(scope)} == may
+    assert not caller.may("everything")
 
 
-@pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "127.0.0.1.nip.io", "", "localhost@evil"])
-def test_a_host_that_is_not_ours_is_turned_away(api: Api, host: str) -> None:
-    answer = api.client.get("/api/v1/jobs", headers={"Host": host})
-    assert answer.status_code == 421
+def test_who_has_no_owner_reaches_all() -> None:
+    assert Caller(None, frozenset(), "x").reaches_all
+    assert not Caller("", frozenset(), "x").reaches_all
+    assert not Caller("ann", frozenset(), "x").reaches_all
 
 
-@pytest.mark.parametrize("host", ["localhost", "localhost:9760", "127.0.0.1:9760", "LOCALHOST"])
-def test_our_own_names_are_let_in(api: Api, host: str) -> None:
-    assert api.client.get("/api/v1/jobs", headers={"Host": host}).status_code == 200
+@pytest.mark.parametrize("scheme", ["Bearer ", "bearer ", "BEARER  "])
+def test_a_token_makes_a_caller(database: Database, scheme: str) -> None:
+    token, text = tokens.create(database, owner="ann", scopes=("read", "write"))
+    caller = Doorkeeper(database, is_loopback=False).caller(f"{scheme}{text}")
+    assert caller == Caller("ann", frozenset({"read", "write"}), token.id)
 
 
-def test_answers_carry_what_browsers_must_know(api: Api) -> None:
-    for path in ("/api/v1/jobs", "/nothing", "/api/v1/jobs/999"):
-        headers = api.client.get(path).headers
-        assert headers["X-Content-Type-Options"] == "nosniff"
-        assert "default-src 'none'" in headers["Content-Security-Policy"]
+@pytest.mark.parametrize("authorization", [None, "", "Bearer", f"Bearer {NONE}", "Basic YTpi", "Bearer é\ud800", NONE])
+def test_without_a_valid_token_nobody_is_let_in(database: Database, authorization: str | None) -> None:
+    tokens.create(database, owner="ann", scopes=("read",))
+    for is_loopback in (True, False):
+        refusal(Doorkeeper(database, is_loopback), authorization)
 
 
-def test_a_body_without_end_is_cut_off(api: Api) -> None:
-    answer = api.client.post("/api/v1/jobs", content=b" " * (17 * 1024**2))
-    assert answer.status_code == 413
+def test_a_refusal_says_which_of_three_things_is_wrong_and_repeats_no_token(database: Database) -> None:
+    keeper = Doorkeeper(database, is_loopback=False)
+    assert refusal(keeper, None).message.startswith("The request carries no token.")
+    assert refusal(keeper, "Basic YTpi").message.startswith("The Authorization header is not of the kind Bearer.")
+    wrong = refusal(keeper, f"Bearer {NONE}")
+    assert wrong.message.startswith("The token is not valid")
+    assert "jt_0" not in str(wrong)
+
+
+def test_before_the_first_token_this_machine_is_open_and_no_other(database: Database) -> None:
+    open_caller = Doorkeeper(database, is_loopback=True).caller(None)
+    assert (open_caller.reaches_all, open_caller.may("admin"), open_caller.token_id) == (True, True, None)
+    refusal(Doorkeeper(database, is_loopback=False), None)
+
+
+@pytest.mark.parametrize("end", ["valid", "expired", "revoked"])
+def test_with_the_first_token_it_is_closed_even_when_that_is_not_valid_any_more(database: Database, end: str) -> None:
+    keeper = Doorkeeper(database, is_loopback=True)
+    assert keeper.caller(None).may("admin")
+    token, text = tokens.create(database, owner="ann", scopes=("read",), expires_in=0.001 if end == "expired" else None)
+    if end == "revoked":
+        tokens.revoke(database, token.id)
+    refusal(keeper, None)
+    if end == "revoked":
+        refusal(keeper, f"Bearer {text}")
+
+
+def test_a_revoked_token_is_refused_by_who_let_it_in(database: Database) -> None:
+    token, text = tokens.create(database, owner="ann", scopes=("read",))
+    keeper = Doorkeeper(database, is_loopback=True)
+    assert keeper.caller(f"Bearer {text}").token_id == token.id
+    tokens.revoke(database, token.id)
+    refusal(keeper, f"Bearer {text}")
+
+
+def test_a_missing_scope_says_which_and_how_to_get_it() -> None:
+    assert "has not the scope write" in Forbidden("write").message
+    assert "`jobtable token create --scope write`" in Forbidden("write").remedy
+
+
+# --- failures --------------------------------------------------------------------------------------------------------
+
+
+def fail(keeper: Doorkeeper, times: int, address: str = "192.0.2.1") -> None:
+    for _ in range(times):
+        keeper.failed(address)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def keeper(database: Database, clock: Clock) -> Doorkeeper:
+    return Doorkeeper(database, is_loopback=False, clock=clock)
+
+
+def test_the_tenth_failure_within_a_minute_blocks_the_address_and_no_other(keeper: Doorkeeper) -> None:
+    fail(keeper, 9)
+    assert not keeper.is_blocked("192.0.2.1")
+    fail(keeper, 1)
+    assert keeper.is_blocked("192.0.2.1")
+    assert not keeper.is_blocked("192.0.2.2")
+
+
+def test_a_blocked_address_is_listened_to_again_after_a_minute(keeper: Doorkeeper, clock: Clock) -> None:
+    fail(keeper, 10)
+    clock.now = 59.9
+    assert keeper.is_blocked("192.0.2.1")
+    clock.now = 60.0
+    assert not keeper.is_blocked("192.0.2.1")
+    fail(keeper, 9)
+    assert not keeper.is_blocked("192.0.2.1")
+    fail(keeper, 1)
+    assert keeper.is_blocked("192.0.2.1")
+
+
+def test_failures_over_more_than_a_minute_block_nobody(keeper: Doorkeeper, clock: Clock) -> None:
+    for second in range(0, 700, 7):
+        clock.now = float(second)
+        fail(keeper, 1)
+        assert not keeper.is_blocked("192.0.2.1")
+
+
+def test_only_so_many_addresses_are_remembered(keeper: Doorkeeper) -> None:
+    fail(keeper, 10, "first")
+    fail(keeper, 10, "second")
+    for number in range(failures.MOST_ADDRESSES - 2):
+        fail(keeper, 1, f"other {number}")
+    fail(keeper, 1, "first")
+    fail(keeper, 1, "one more")
+    assert len(keeper._failures._latest) == failures.MOST_ADDRESSES
+    assert keeper.is_blocked("first")
+    assert not keeper.is_blocked("second")
+
+
+def test_asking_remembers_nothing(keeper: Doorkeeper) -> None:
+    assert not keeper.is_blocked("192.0.2.1")
+    assert not keeper._failures._latest

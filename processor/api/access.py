@@ -1,0 +1,81 @@
+"""Who asks, and what they may: a token makes a caller with scopes; before the first token this machine is open."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from processor.api.failures import Failures
+from processor.db.database import Database
+from processor.errors import Unauthorized
+from processor.queue import tokens
+
+INCLUDED = {"admin": frozenset(tokens.SCOPES)}
+"""Scopes that a scope stands for, beside itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks. `owner` None: all owners; `token_id` None: let in without a token."""
+
+    owner: str | None
+    scopes: frozenset[str]
+    token_id: str | None
+
+    def may(self, scope: str) -> bool:
+        """Tell whether a scope is among the caller's, or included in one of them."""
+        return any(scope == own or scope in INCLUDED.get(own, ()) for own in self.scopes)
+
+    @property
+    def reaches_all(self) -> bool:
+        """Whether rows of every owner exist for this caller."""
+        return self.owner is None
+
+
+ANYBODY = Caller(owner=None, scopes=frozenset({"admin"}), token_id=None)
+"""Who comes from this machine before there is a token."""
+
+
+class Doorkeeper:
+    """Lets in who may. `is_loopback`: the server is reached from its own machine alone."""
+
+    def __init__(self, database: Database, is_loopback: bool, clock: Callable[[], float] = time.monotonic) -> None:
+        self._database = database
+        self._is_loopback = is_loopback
+        self._failures = Failures(clock)
+
+    def caller(self, authorization: str | None) -> Caller:
+        """Say who sends an `Authorization` header. Raises `Unauthorized`."""
+        text = _bearer(authorization)
+        token = None if text is None else tokens.find(self._database, text)
+        if token is not None:
+            return Caller(token.owner, token.scopes, token.id)
+        if self._is_loopback and not tokens.any_exist(self._database):
+            return ANYBODY
+        raise _unauthorized(authorization, text)
+
+    def failed(self, address: str) -> None:
+        """Count a request that was not let in."""
+        self._failures.add(address)
+
+    def is_blocked(self, address: str) -> bool:
+        """Tell whether an address was refused so often that it is not listened to for a minute."""
+        return self._failures.is_blocked(address)
+
+
+def _bearer(authorization: str | None) -> str | None:
+    """Read the token out of `Bearer TOKEN`; None: there is none."""
+    scheme, _, text = (authorization or "").partition(" ")
+    return text.strip() if scheme.lower() == "bearer" else None
+
+
+def _unauthorized(authorization: str | None, text: str | None) -> Unauthorized:
+    if authorization is None:
+        why = "The request carries no token."
+    elif text is None:
+        why = "The Authorization header is not of the kind Bearer."
+    else:
+        why = "The token is not valid: unknown, misspelled, expired or revoked."
+    return Unauthorized(
+        f"{why} Nothing was read or changed.",
+        "Send the header `Authorization: Bearer TOKEN`, with a token of `jobtable token create`.",
+    )

@@ -1,0 +1,92 @@
+"""Hide secrets in what is shown: in JSON by the names of keys, in texts by what looks like a secret.
+
+A pattern is found anywhere in a key, whatever its letters' case and without `_`, `-` and the like: `api_key` finds
+`X-Api-Key` and `openaiApiKey`. In JSON this is exact. In texts it is a good guess that hides rather too much, in time
+that grows with the length of the text alone.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from processor.provenance import mask_text
+
+MASK = "***"
+
+
+def masked(value: Any, patterns: Iterable[str]) -> Any:
+    """Give a JSON value with everything under keys that match hidden, at any depth; the given one stays as it is."""
+    plain = _plain_all(patterns)
+    top = [value]
+    ahead: list[Any] = [top]  # copies of which the items are still the given ones; no recursion, whatever the depth
+    while ahead:
+        copy = ahead.pop()
+        for place, item in _items(copy):
+            if isinstance(copy, dict) and _is_secret(place, plain):
+                copy[place] = MASK
+            elif isinstance(item, dict | list):
+                copy[place] = item.copy()
+                ahead.append(copy[place])
+    return top[0]
+
+
+def _items(container: Any) -> Iterable[tuple[Any, Any]]:
+    return list(container.items()) if isinstance(container, dict) else enumerate(container)
+
+
+def masked_text(text: str, patterns: Iterable[str]) -> str:
+    """Give a log line or an error with what looks like a secret hidden.
+
+    Hidden are `password=…`, `"token": "…"`, `Authorization: Bearer …`, `--secret …` by the names before them; passwords
+    in addresses, and tokens, in any place.
+    """
+    named = "".join(_parts(text, _plain_all(patterns)))
+    return _TOKEN.sub(rf"\1{MASK}", mask_text(named))
+
+
+def _parts(text: str, plain: tuple[str, ...]) -> Iterator[str]:
+    """Cut a text into what is shown and the masks between."""
+    done = 0
+    for name in _NAME.finditer(text):
+        if name.start() < done or not _is_secret(name[0], plain):
+            continue
+        value = (_IN_JSON if name["closing"] else _ELSEWHERE).match(text, name.end())
+        if value is not None:
+            quote = value["quote"] or value["escaped"] or ""
+            yield f"{text[done : name.end()]}{quote}{MASK}{quote}"
+            done = value.end()
+    yield text[done:]
+
+
+_NAME = re.compile(
+    r"""
+    (?<![\w.-])
+    (?: --[\w.-]++ [ \t]++ (?![:=])
+      | [\w.-]++ (?P<closing> \\*+["'] )? [ \t]*+ (?: => | := | [:=] ) [ \t]*+ )
+    """,
+    re.VERBOSE,
+)
+"""A flag, or a name that may be in quotes, with what stands between it and its value."""
+_VALUE = r"""
+    (?P<quote> ["'] ) (?: [^"'\\\n] | \\. | (?! (?P=quote) ) ["'] )*+ (?: (?P=quote) | (?=\n) | \Z )
+  | (?P<escaped> \\++["'] ) (?: (?! (?P=escaped) ) . )*+ (?: (?P=escaped) )?+
+  | (?: (?: bearer | basic | digest | token | negotiate ) [ \t]++ )?+
+"""
+_IN_JSON = re.compile(rf"{_VALUE} [^\s,}}\]]++", re.VERBOSE | re.IGNORECASE)
+_ELSEWHERE = re.compile(rf"{_VALUE} [^\s&]++", re.VERBOSE | re.IGNORECASE)
+"""A value: in quotes, in escaped quotes (JSON inside JSON), or up to the next space."""
+_TOKEN = re.compile(r"(\bbearer[ \t]++)[\w.~+/=-]{16,}+|\bjt_[0-9a-f]{8}_[\w-]++", re.IGNORECASE)
+
+
+def _plain_all(patterns: Iterable[str]) -> tuple[str, ...]:
+    return tuple(plain for pattern in patterns if (plain := _plain(pattern)))
+
+
+def _is_secret(key: str, plain: tuple[str, ...]) -> bool:
+    name = _plain(key)
+    return any(pattern in name for pattern in plain)
+
+
+def _plain(text: str) -> str:
+    """Give the letters and digits of a name alone, in one case."""
+    return re.sub(r"[\W_]+", "", text).casefold()
