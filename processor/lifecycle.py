@@ -79,6 +79,7 @@ MOVES: dict[str, tuple[frozenset[Status], Status]] = {
     "cancel": (NOT_STARTED | {Status.RUNNING}, Status.CANCELLED),
     "pause": (frozenset({Status.PENDING, Status.SCHEDULED, Status.WAITING}), Status.PAUSED),
     "resume": (frozenset({Status.PAUSED}), Status.PENDING),
+    "run_now": (frozenset({Status.SCHEDULED, Status.PENDING}), Status.PENDING),
     "retry": (FINAL, Status.PENDING),
 }
 """Each move: the states it may leave, the state it reaches. `retry` is a person's; the processor's own is `delay`."""

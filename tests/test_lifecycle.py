@@ -6,7 +6,7 @@ P, S, W, U, R = Status.PENDING, Status.SCHEDULED, Status.WAITING, Status.PAUSED,
 C, F, X = Status.COMPLETED, Status.FAILED, Status.CANCELLED
 
 ALLOWED = {
-    P: {S, W, R, U, C, X},
+    P: {P, S, W, R, U, C, X},
     S: {P, W, U, X},
     W: {P, U, C, F, X},
     U: {P, W, X},

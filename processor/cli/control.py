@@ -1,4 +1,4 @@
-"""`jobtable cancel, pause, resume, retry, delete`: jobs by their ids, or all that filters find.
+"""`jobtable cancel, pause, resume, run-now, priority, retry, delete`: jobs by their ids, or all that filters find.
 
 Ids are taken at their word. Filters are counted first, and without a person to ask they need --yes: a filter that finds
 more than was meant is found out before, not after.
@@ -16,7 +16,7 @@ from processor.cli.given import ID, chosen, filtered
 from processor.cli.session import Session, configured, pass_session
 from processor.cli.shown import counted, visible
 from processor.errors import NotFound, Refused
-from processor.lifecycle import MOVES, Status
+from processor.lifecycle import FINAL, MOVES, Status
 
 if TYPE_CHECKING:
     from processor.db import Database
@@ -32,12 +32,16 @@ MOST_NAMED = 50
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What is asked for: the word for it, the states it may leave, the word for what was done, and the verb."""
+    """What is asked for: the word for it, the states it may leave, the word for what was done, and the verb.
+
+    `run_later`: only jobs whose time has not come can be changed so.
+    """
 
     word: str
     leaves: frozenset[Status]
     done: str
     verb: Callable[["Database", "Filter"], int]
+    run_later: bool = False
 
 
 def choosing(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -94,6 +98,37 @@ def resume(session: Session, ids: tuple[int, ...], yes: bool, **narrowed: Any) -
 
     leaves, _ = MOVES["resume"]
     _change(session, Change("resume", leaves, "resumed", control.resume), ids, narrowed, yes)
+
+
+@click.command("run-now")
+@choosing
+def run_now(session: Session, ids: tuple[int, ...], yes: bool, **narrowed: Any) -> None:
+    """Let jobs whose time has not come be run at once; those that are due already stay as they are.
+
+    Name jobs by their ids, or find them with filters.
+    """
+    from processor.queue import control
+
+    leaves, _ = MOVES["run_now"]
+    change = Change("run-now", leaves, "brought forward", control.run_now, run_later=True)
+    _change(session, change, ids, narrowed, yes)
+
+
+@click.command()
+@click.argument("number", metavar="N", type=int)
+@choosing
+def priority(session: Session, number: int, ids: tuple[int, ...], yes: bool, **narrowed: Any) -> None:
+    """Give jobs that have not ended the priority N; higher runs first.
+
+    Name jobs by their ids, or find them with filters.
+    """
+    from processor.queue import control
+
+    def verb(database: "Database", which: "Filter") -> int:
+        return control.reprioritise(database, which, number)
+
+    change = Change(f"give priority {number} to", frozenset(set(Status) - FINAL), f"given priority {number}", verb)
+    _change(session, change, ids, narrowed, yes)
 
 
 @click.command()
@@ -181,7 +216,7 @@ def _change_found(database: "Database", change: Change, which: "Filter", yes: bo
     left = frozenset(which.statuses) - movable
     if left:
         click.echo(f"note: jobs that are {_listed(left)} cannot be {change.done} and are left.", err=True)
-    which = replace(which, statuses=tuple(status for status in Status if status in movable))
+    which = replace(which, statuses=tuple(status for status in Status if status in movable), run_later=change.run_later)
     found: Counter[str] = Counter()
     for (_, status), count in counts(database, which).items():
         found[status] += count

@@ -104,9 +104,14 @@ def filtered(command: F) -> F:
     """Let a command take the options that say which jobs; it gets them as keywords for `chosen`."""
     statuses = OneOf([status.value for status in Status])
     for option in (
+        click.option("--created-before", type=instant, metavar="INSTANT", help="Inserted before this instant."),
+        click.option("--created-after", type=instant, metavar="INSTANT", help="Inserted at this instant or later."),
         click.option("--newer-than", type=duration, metavar="DURATION", help="Inserted at most so long ago (2h, 7d)."),
         click.option("--older-than", type=duration, metavar="DURATION", help="Inserted longer ago than this (2h, 7d)."),
         click.option("--parent", "parent_id", type=ID, metavar="ID", help="Children of this job."),
+        click.option(
+            "--text", type=name, metavar="TEXT", help="This is a part of the type, subject, key, owner or error."
+        ),
         click.option("--key", type=name, metavar="TEXT", help="With this key."),
         click.option("--subject", type=name, metavar="TEXT", help="About this subject."),
         click.option("--owner", type=name, metavar="TEXT", help="Of this owner."),

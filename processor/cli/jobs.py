@@ -55,7 +55,9 @@ def list_jobs(session: Session, /, limit: int, as_json: bool, **narrowed: Any) -
     from processor.queue import lookup
 
     with session.database() as database:
-        rows = lookup.jobs_page(database, chosen(narrowed), limit=limit)
+        which = chosen(narrowed)
+        rows = lookup.jobs_page(database, which, limit=limit)
+        floor = lookup.text_floor(database, which)
         strangers = _strangers(database, rows)
     if as_json:
         write_json([decoded(row) for row in rows])
@@ -63,6 +65,9 @@ def list_jobs(session: Session, /, limit: int, as_json: bool, **narrowed: Any) -
     write_table(COLUMNS, rows, empty="There are no such jobs.")
     if len(rows) == limit:
         click.echo(f"The newest {limit} are shown; --limit shows more.", err=True)
+    elif floor is not None:
+        reach = f"The text was looked for in the newest {lookup.TEXT_REACH:,} jobs only, down to job {floor}"
+        click.echo(f"{reach}; --created-before looks further.", err=True)
     if strangers:
         names = ", ".join(visible(name) for name in strangers)
         click.echo(f"No processor that is alive runs: {names}. See `jobtable types`.", err=True)

@@ -35,6 +35,8 @@ COMMANDS = {
     "cancel": "control:cancel",
     "pause": "control:pause",
     "resume": "control:resume",
+    "run-now": "control:run_now",
+    "priority": "control:priority",
     "retry": "control:retry",
     "delete": "control:delete",
     "purge": "purge:purge",

@@ -1,4 +1,4 @@
-"""What people ask for: cancel, pause, resume, retry, delete; pause a type; mark notifications as read.
+"""What people ask for: cancel, pause, resume, run now, retry, delete; pause a type; mark notifications as read.
 
 Each verb takes a filter and works in batches, so that a million rows make many short transactions and no long one.
 The moves that are allowed are those of `lifecycle`; rows in another state are left alone, and the answer says how many
@@ -8,14 +8,16 @@ done with plain SQL where the contract says so (`cancel_requested`, `job_types.p
 
 import contextlib
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, case, delete, false, func, insert, null, or_, select, update
 
 from models import job_types, jobs, notifications, now
+from models.job import PRIORITY_LIMIT
 from processor.db.database import Database
-from processor.errors import ValuesRefused
+from processor.errors import Refused, ValuesRefused
 from processor.judge import Policy
 from processor.lifecycle import FINAL, MOVES, Reason, Status
 from processor.queue import bulk, endings, parents
@@ -61,6 +63,27 @@ def resume(database: Database, which: Filter) -> int:
     filled = filled.where(parent.c.status == Status.PAUSED.value, parent.c.reason == Reason.BATCH.value)
     whole = or_(func.coalesce(jobs.c.reason, "") != Reason.BATCH.value, ~filled.correlate(jobs).exists())
     return _move(database, which, "resume", {"reason": None, "duplicate_of": None}, whole)
+
+
+def run_now(database: Database, which: Filter) -> int:
+    """Let jobs whose time has not come be claimed at once; give how many.
+
+    Their reason stays: one that failed is still a retry.
+    """
+    return _move(database, replace(which, run_later=True), "run_now", {"run_at": None})
+
+
+def reprioritise(database: Database, which: Filter, priority: int) -> int:
+    """Give jobs that have not ended this priority; give how many. One that runs has it at its next try.
+
+    Raises `Refused` for a priority that no row may have.
+    """
+    if abs(priority) > PRIORITY_LIMIT:
+        raise Refused(
+            f"{priority} is no priority. Nothing was changed.", f"It is from -{PRIORITY_LIMIT} to {PRIORITY_LIMIT}."
+        )
+    wanted = [*which.conditions(database), is_one_of(set(Status) - FINAL)]
+    return bulk.change(database, wanted, {"priority": priority}).or_refused()
 
 
 def retry(database: Database, which: Filter) -> int:

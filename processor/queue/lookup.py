@@ -1,6 +1,6 @@
 """Read: one job with its whole life, lists with filters, counts for metrics. Nothing here changes a row."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -14,10 +14,18 @@ from processor.queue.where import is_, is_one_of
 
 Row = dict[str, Any]
 
+TEXT_COLUMNS = ("type", "subject", "key", "owner", "error_message")
+TEXT_REACH = 10_000
+"""Rows in which one page looks for a text: no index finds a part of a word, and the whole table would take seconds."""
+
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which jobs: every field that is given narrows. Ages are in seconds, by the database's clock."""
+    """Which jobs: every field that is given narrows. Ages are in seconds, by the database's clock.
+
+    `text` is a part of one of the `TEXT_COLUMNS`, in capitals or not (on SQLite of ASCII letters only). The instants
+    are aware; `run_later` leaves those whose time has not come.
+    """
 
     statuses: tuple[Status, ...] = ()
     types: tuple[str, ...] = ()
@@ -28,6 +36,10 @@ class Filter:
     newer_than: float | None = None
     ids: tuple[int, ...] = ()
     parent_id: int | None = None
+    text: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    run_later: bool = False
 
     def conditions(self, database: Database) -> list[ColumnElement[bool]]:
         wanted: list[ColumnElement[bool]] = []
@@ -37,14 +49,25 @@ class Filter:
             wanted.append(is_one_of(self.statuses))
         if self.types:
             wanted.append(jobs.c.type.in_(self.types))
-        wanted += [jobs.c[name] == getattr(self, name) for name in ("owner", "subject", "key") if getattr(self, name)]
-        if self.parent_id is not None:
-            wanted.append(jobs.c.parent_id == self.parent_id)
-        if self.older_than is not None:
-            wanted.append(jobs.c.created_at < database.dialect.after(-self.older_than))
-        if self.newer_than is not None:
-            wanted.append(jobs.c.created_at >= database.dialect.after(-self.newer_than))
-        return wanted
+        wanted += [
+            jobs.c[name] == getattr(self, name)
+            for name in ("owner", "subject", "key", "parent_id")
+            if getattr(self, name) is not None
+        ]
+        if self.text is not None:
+            wanted.append(or_(*(jobs.c[name].icontains(self.text, autoescape=True) for name in TEXT_COLUMNS)))
+        if self.run_later:
+            wanted.append(or_(is_(Status.SCHEDULED), and_(is_(Status.PENDING), jobs.c.run_at > now())))
+        return wanted + self._ages(database)
+
+    def _ages(self, database: Database) -> list[ColumnElement[bool]]:
+        after = database.dialect.after
+        earliest = [self.created_after, None if self.newer_than is None else after(-self.newer_than)]
+        latest = [self.created_before, None if self.older_than is None else after(-self.older_than)]
+        return [
+            *(jobs.c.created_at >= instant for instant in earliest if instant is not None),
+            *(jobs.c.created_at < instant for instant in latest if instant is not None),
+        ]
 
 
 SUMMARY = (
@@ -69,11 +92,33 @@ SUMMARY = (
 
 
 def jobs_page(database: Database, which: Filter, *, limit: int = 50, before_id: int | None = None) -> list[Row]:
-    """Read jobs, newest first; `before_id` continues after the last id of the page before."""
-    statement = _summaries(database).where(*which.conditions(database)).order_by(jobs.c.id.desc()).limit(limit)
-    if before_id is not None:
-        statement = statement.where(jobs.c.id < before_id)
+    """Read jobs, newest first; `before_id` continues after the last id of the page before.
+
+    With a text a page may be short, or empty, and yet not the last: `text_floor` tells where to go on.
+    """
+    statement = _newest_first(_summaries(database), database, which, before_id).limit(limit)
+    floor = text_floor(database, which, before_id=before_id)
+    if floor is not None:
+        statement = statement.where(jobs.c.id >= floor)
     return _rows(database, statement)
+
+
+def text_floor(database: Database, which: Filter, *, before_id: int | None = None) -> int | None:
+    """Give the id down to which a page looks for a text: it looks in `TEXT_REACH` rows that the other fields find.
+
+    None: there are no more rows than that, or no text is looked for.
+    """
+    if which.text is None:
+        return None
+    others = _newest_first(select(jobs.c.id), database, replace(which, text=None), before_id)
+    with database.read() as connection:
+        looked_at = connection.execute(others.limit(2).offset(TEXT_REACH - 1)).scalars().all()
+    return looked_at[0] if len(looked_at) > 1 else None
+
+
+def _newest_first(statement: Select[Any], database: Database, which: Filter, before_id: int | None) -> Select[Any]:
+    below = () if before_id is None else (jobs.c.id < before_id,)
+    return statement.where(*which.conditions(database), *below).order_by(jobs.c.id.desc())
 
 
 def _summaries(database: Database) -> Select[Any]:
@@ -87,12 +132,26 @@ def _seconds(database: Database) -> Any:
     return case((or_(is_(Status.RUNNING), jobs.c.finished_at.is_not(None)), ran)).label("seconds")
 
 
-def job(database: Database, job_id: int) -> Row:
-    """Read one job with all its columns. Raises `NotFound`."""
-    rows = _rows(database, select(*jobs.c, _seconds(database)).where(jobs.c.id == job_id))
+def job(database: Database, job_id: int, owner: str | None = None) -> Row:
+    """Read one job (of an owner) with all its columns. Raises `NotFound`."""
+    rows = _lives(database, Filter(ids=(job_id,), owner=owner))
     if not rows:
         raise NotFound(f"There is no job {job_id}.", "See `jobtable list`.")
     return rows[0]
+
+
+def latest_of(database: Database, subject: str, owner: str | None = None, type_: str | None = None) -> Row:
+    """Read the latest job about a subject with all its columns. Raises `NotFound`."""
+    types = () if type_ is None else (type_,)
+    rows = _lives(database, Filter(subject=subject, owner=owner, types=types))
+    if not rows:
+        raise NotFound(f"There is no job about {subject!r}.", "See `jobtable list`.")
+    return rows[0]
+
+
+def _lives(database: Database, which: Filter) -> list[Row]:
+    """Read all columns of the newest job that is found."""
+    return _rows(database, _newest_first(select(*jobs.c, _seconds(database)), database, which, None).limit(1))
 
 
 def children(database: Database, job_id: int) -> dict[str, int]:
@@ -125,8 +184,9 @@ def notifications_page(
     owner: str | None = None,
     job_id: int | None = None,
     limit: int = 50,
+    before_id: int | None = None,
 ) -> list[Row]:
-    """Read notifications, newest first."""
+    """Read notifications, newest first; `before_id` continues after the last id of the page before."""
     statement = select(*notifications.c).order_by(notifications.c.id.desc()).limit(limit)
     if unread:
         statement = statement.where(notifications.c.read_at.is_(None))
@@ -134,6 +194,8 @@ def notifications_page(
         statement = statement.where(notifications.c.owner == owner)
     if job_id is not None:
         statement = statement.where(notifications.c.job_id == job_id)
+    if before_id is not None:
+        statement = statement.where(notifications.c.id < before_id)
     return _rows(database, statement)
 
 
@@ -184,6 +246,13 @@ def active(database: Database) -> dict[tuple[str, str], int]:
             statement = select(jobs.c.type, func.count()).where(is_(status)).group_by(jobs.c.type)
             counted |= {(status.value, type_): count for type_, count in connection.execute(statement)}
     return counted
+
+
+def count(database: Database, which: Filter) -> int:
+    """Count jobs."""
+    statement = select(func.count()).select_from(jobs).where(*which.conditions(database))
+    with database.read() as connection:
+        return int(connection.execute(statement).scalar_one())
 
 
 def counts(database: Database, which: Filter) -> dict[tuple[str, str], int]:

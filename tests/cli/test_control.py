@@ -25,6 +25,29 @@ def test_each_verb_moves_the_jobs_that_are_named(jobtable: Jobtable) -> None:
     assert jobtable.ids() == []
 
 
+def test_what_lies_ahead_is_brought_forward_and_counted_before(jobtable: Jobtable) -> None:
+    due, ahead, named = jobtable.enqueue("a"), jobtable.enqueue("a", "--in", "1h"), jobtable.enqueue("a", "--in", "1h")
+    assert jobtable("run-now", due, named).stdout == "brought forward: 1 job\n"
+    asked = jobtable("run-now", "--type", "a")
+    assert "run-now 1 job (1 pending)? Nobody is there to ask" in asked.stderr
+    assert jobtable("run-now", "--type", "a", "--yes").stdout == "brought forward: 1 job\n"
+    assert [jobtable.json("show", job)["run_at"] for job in (due, ahead, named)] == [None] * 3
+    assert jobtable("run-now", "--type", "a", "--yes").stdout == "brought forward: 0 jobs (none matches)\n"
+
+
+def test_a_priority_is_given_to_jobs_that_have_not_ended(jobtable: Jobtable) -> None:
+    a, b, ended = jobtable.enqueue("a"), jobtable.enqueue("b"), jobtable.enqueue("b")
+    jobtable("cancel", ended)
+    assert jobtable("priority", 9, a).stdout == "given priority 9: 1 job\n"
+    asked = jobtable("priority", "--type", "b", "--", "-3")
+    assert "give priority -3 to 1 job (1 pending)? Nobody is there to ask" in asked.stderr
+    assert jobtable("priority", "--type", "b", "--yes", "--", "-3").stdout == "given priority -3: 1 job\n"
+    assert {row["id"]: row["priority"] for row in jobtable.json("list")} == {a: 9, b: -3, ended: 5}
+    result = jobtable("priority", 9, ended)
+    assert (result.exit_code, f"{ended} is cancelled" in result.stderr) == (1, True)
+    assert "40000 is no priority" in jobtable("priority", 40000, a).stderr
+
+
 def test_a_running_job_is_asked_to_stop_and_not_deleted(jobtable: Jobtable, db: Database) -> None:
     job = jobtable.enqueue("a")
     db.rows(f"UPDATE jobs SET status = 'running', processor_id = 'p', claim_no = 1 WHERE id = {job}")

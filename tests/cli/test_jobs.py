@@ -25,6 +25,19 @@ def test_filters_narrow_and_the_newest_comes_first(jobtable: Jobtable) -> None:
     assert jobtable.ids("--status", "paused") == [c]
     assert jobtable.ids("--older-than", "1h") == []
     assert jobtable.ids("--newer-than", "1h", "--limit", 2) == [c, b]
+    assert jobtable.ids("--text", "AD") == [c, a]
+    assert jobtable.ids("--created-after", "2020-01-01T00:00Z", "--text", "k") == [b]
+    assert jobtable.ids("--created-before", "2020-01-01T00:00Z") == []
+
+
+def test_a_text_that_is_looked_for_in_some_rows_only_is_said(
+    on_sqlite: Jobtable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("processor.queue.lookup.TEXT_REACH", 1)
+    on_sqlite.enqueue("a")
+    assert on_sqlite("list", "--text", "b").stderr == ""
+    on_sqlite.enqueue("b")
+    assert "looked for in the newest 1 jobs only, down to job 2" in on_sqlite("list", "--text", "a").stderr
 
 
 def test_json_has_the_same_keys_with_and_without_values(jobtable: Jobtable) -> None:

@@ -1,6 +1,7 @@
 import pytest
 
 from processor.db.database import Database
+from processor.errors import Refused
 from processor.lifecycle import Status
 from processor.outcome import Kind
 from processor.queue import bulk, control
@@ -36,7 +37,43 @@ def test_a_retried_job_starts_as_if_it_were_new_and_keeps_its_errors(queue: Queu
     assert queue.claim()[0].attempt == 1
 
 
-@pytest.mark.parametrize("verb", [control.pause, control.resume, control.retry, control.remove])
+def test_a_job_of_later_is_claimed_once_it_is_to_run_now(queue: Queue) -> None:
+    queue.insert("type, run_at", "'a', '2090-01-01 00:00:00'", "'a', '2090-01-01 00:00:00'", "'a', NULL")
+    queue.rows("UPDATE jobs SET status = 'scheduled', reason = 'retry', attempt = 1 WHERE id = 1")
+    assert [job.id for job in queue.claim()] == [3]
+    assert control.run_now(queue.database, Filter(ids=(1, 2, 3))) == 2
+    assert queue.rows("SELECT status, reason, run_at FROM jobs WHERE id < 3 ORDER BY id") == [
+        ("pending", "retry", None),
+        ("pending", None, None),
+    ]
+    assert [(job.id, job.attempt) for job in queue.claim()] == [(1, 2), (2, 1)]
+
+
+@pytest.mark.parametrize("status", [status for status in Status if status is not Status.SCHEDULED])
+def test_run_now_leaves_what_is_not_scheduled(queue: Queue, status: Status) -> None:
+    queue.insert("type, status, processor_id, claim_no", f"'a', '{status}', 'p1', 1")
+    assert control.run_now(queue.database, Filter()) == 0
+    assert queue.status(1) == (status, None)
+
+
+def test_a_job_that_has_not_ended_gets_another_priority(queue: Queue) -> None:
+    queue.insert("type", "'a'", "'a'", "'a'")
+    queue.insert("type, status", "'a', 'failed'")
+    assert control.reprioritise(queue.database, Filter(ids=(3, 4)), -7) == 1
+    assert control.reprioritise(queue.database, Filter(ids=(2,)), 9) == 1
+    assert [job.id for job in queue.claim()] == [2, 1, 3]
+    assert queue.rows("SELECT priority FROM jobs WHERE id > 2 ORDER BY id") == [(-7,), (5,)]
+    assert control.reprioritise(queue.database, Filter(), 1) == 3
+
+
+@pytest.mark.parametrize("priority", [32768, -32768, 10**30])
+def test_a_priority_that_no_row_may_have_is_refused(queue: Queue, priority: int) -> None:
+    queue.insert("type", "'a'")
+    with pytest.raises(Refused, match=f"{priority} is no priority. Nothing was changed"):
+        control.reprioritise(queue.database, Filter(), priority)
+
+
+@pytest.mark.parametrize("verb", [control.pause, control.resume, control.run_now, control.retry, control.remove])
 def test_a_running_job_is_left_alone(queue: Queue, verb: object) -> None:
     queue.insert("type", "'a'")
     queue.claim()

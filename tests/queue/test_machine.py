@@ -181,7 +181,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(
         place=st.integers(0, 9),
-        verb=st.sampled_from([control.cancel, control.pause, control.resume, control.remove]),
+        verb=st.sampled_from([control.cancel, control.pause, control.resume, control.run_now, control.remove]),
     )
     def meddle(self, place: int, verb: Any) -> None:
         for (job,) in self.queue.rows(f"SELECT id FROM jobs WHERE {UNFINISHED} ORDER BY id LIMIT 1 OFFSET {place}"):
