@@ -1,8 +1,8 @@
 """The ASGI application: `jobtable serve` runs it, and any other application can mount it.
 
-    from processor.api.app import application
-    from processor.settings import load
-    app.mount("/jobs", application(load("jobtable.toml")))
+from processor.api.app import application
+from processor.settings import load
+app.mount("/jobs", application(load("jobtable.toml")))
 """
 
 from collections.abc import AsyncIterator

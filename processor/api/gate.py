@@ -39,7 +39,9 @@ class Gate:
             await self._app(scope, receive, send)
         elif not self._knows(scope):
             detail = "The Host header names another server."
-            answer = problems.answer(421, detail, "Use an address that the server has, or add the name to [serve] hosts.")
+            answer = problems.answer(
+                421, detail, "Use an address that the server has, or add the name to [serve] hosts."
+            )
             await answer(scope, receive, send)
         else:
             await self._let_in(scope, receive, _with_headers(send))

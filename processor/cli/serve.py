@@ -25,7 +25,9 @@ def serve(session: Session) -> None:
         ) from error
     with session.database() as database:
         if server.is_open(session.settings, database):
-            said = "warning: there is no token yet, so everybody on this machine may do everything: jobtable token create"
+            said = (
+                "warning: there is no token yet, so everybody on this machine may do everything: jobtable token create"
+            )
             click.echo(said, err=True)
         click.echo(f"serving http://{session.settings.serve.listen}/api/v1", err=True)
         server.run(session.settings, database)

@@ -164,8 +164,8 @@ def enqueue(database: Database, job: NewJob, *, rules: Rules = NO_RULES) -> Enqu
     """Insert one job, unless one with its key waits, runs, or lends its result; give its id.
 
     `rules` are those of its type. Two that are enqueued in the same instant both become rows: then the claim decides.
-    Raises `QueueFull` where as many of its type wait as may, `ValuesRefused` naming the column that the database does not
-    take, `DatabaseUnreachable`.
+    Raises `QueueFull` where as many of its type wait as may, `ValuesRefused` naming the column that the database does
+    not take, `DatabaseUnreachable`.
     """
     there = _there(database, job, rules)
     if there is not None:

@@ -10,8 +10,9 @@ from starlette.testclient import TestClient
 from processor.api.app import application
 from processor.queue import tokens
 from processor.settings import Settings, load
-from tests.databases import Database as Given
-from tests.queue.conftest import Queue
+from tests.queue.conftest import Queue, queue
+
+__all__ = ["Api", "api", "queue"]
 
 CONFIGURATION = """
 [types.few]

@@ -1,5 +1,6 @@
 """Jobs over HTTP: what is made, listed, steered; what is refused, and how."""
 
+import contextlib
 import json
 from typing import Any
 
@@ -208,9 +209,9 @@ def test_secrets_are_masked_wherever_they_are_shown(api: Api) -> None:
 )
 def test_a_payload_that_somebody_inserted_never_breaks_an_answer(api: Api, payload: str) -> None:
     text = payload.replace("\\", "\\\\") if api.queue.kind == "mariadb" else payload
-    try:
+    with contextlib.suppress(Exception):  # some the database itself refuses
         api.queue.insert("type, payload", f"'work', '{text}'")
-    except Exception:  # the database itself refuses it
+    if not api.queue.rows("SELECT id FROM jobs"):
         return
     answer = api.client.get("/api/v1/jobs/1")
     assert answer.status_code == 200

@@ -1,7 +1,6 @@
 """Jobs: make, list, look at, steer, delete."""
 
 from collections.abc import Callable
-from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -10,12 +9,12 @@ from fastapi.responses import JSONResponse
 from pydantic import AwareDatetime
 
 from processor.api import shapes
+from processor.api.access import Caller
 from processor.api.cursors import cursor_after, read_cursor
 from processor.api.masking import masked_text
-from processor.api.access import Caller
 from processor.api.service import Reader, Served, Service, Writer, one_job
 from processor.api.values import shown
-from processor.errors import NotFound, Refused
+from processor.errors import Refused
 from processor.lifecycle import FINAL, Status
 from processor.queue import control, lookup
 from processor.queue import enqueue as queue

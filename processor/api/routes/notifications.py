@@ -40,9 +40,7 @@ def read_all(service: Served, caller: Writer) -> Any:
 
 
 @router.post("/{id}/read", response_model=shapes.MarkedRead)
-def read_one(
-    id: Annotated[int, Path(ge=1, le=shapes.LARGEST)], service: Served, caller: Writer
-) -> Any:
+def read_one(id: Annotated[int, Path(ge=1, le=shapes.LARGEST)], service: Served, caller: Writer) -> Any:
     """Mark one notification as read; once more changes nothing."""
     if not lookup.has_notification(service.database, id, owner=caller.owner):
         raise NotFound(f"There is no notification {id}.", "See /api/v1/notifications.")

@@ -33,9 +33,7 @@ def one(name: ScheduleName, service: Served, caller: Admin) -> Any:
     response_model=shapes.Schedule,
     responses={201: {"model": shapes.Schedule, "description": "the schedule is new"}},
 )
-def put(
-    name: ScheduleName, given: shapes.ScheduleChange, response: Response, service: Served, caller: Admin
-) -> Any:
+def put(name: ScheduleName, given: shapes.ScheduleChange, response: Response, service: Served, caller: Admin) -> Any:
     """Make a schedule, or change what is given of one; processors follow within five seconds."""
     changes = given.model_dump(exclude_unset=True)
     if "payload" in changes:
