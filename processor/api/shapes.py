@@ -310,3 +310,34 @@ class Schedule(BaseModel):
 
 class Schedules(BaseModel):
     items: list[Schedule]
+
+
+class Spread(BaseModel):
+    p50: float
+    p95: float
+    p99: float
+
+
+class Times(BaseModel):
+    ran: Spread | None = Field(description="seconds that the latest tries took")
+    waited: Spread | None = Field(description="seconds between being due and the start")
+
+
+class Bucket(BaseModel):
+    begins_at: Instant
+    finished: int
+
+
+class Statistics(BaseModel):
+    seconds: float = Field(description="the window, which ends now")
+    counts: dict[str, dict[str, int]] = Field(
+        description="by type and status: all that have not ended, and those that ended in the window"
+    )
+    finished: dict[str, int] = Field(description="by status, in the window")
+    success_rate: float | None = Field(description="share of completed in completed and failed")
+    times: Times
+    times_of: dict[str, Times]
+    sampled: bool = Field(description="more jobs finished than times were read of")
+    bucket_seconds: int
+    buckets: list[Bucket]
+    recent: list[JobSummary]

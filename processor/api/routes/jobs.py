@@ -132,7 +132,7 @@ def listing(
     asked = _asked(which)
     before = read_cursor(cursor, asked)
     rows = lookup.jobs_page(service.database, which, limit=limit + 1, before_id=before)
-    items = [_summary(service, row) for row in rows[:limit]]
+    items = [summary(service, row) for row in rows[:limit]]
     return {"items": items, "next": cursor_after(items[-1]["id"], asked) if len(rows) > limit else None}
 
 
@@ -140,7 +140,7 @@ def _asked(which: Filter) -> list[Any]:
     return [getattr(which, name) for name in which.__slots__]
 
 
-def _summary(service: Service, row: lookup.Row) -> lookup.Row:
+def summary(service: Service, row: lookup.Row) -> lookup.Row:
     """Give a row for an answer: what people wrote into errors and messages is masked."""
     hidden = {
         name: masked_text(row[name], service.mask)
@@ -186,7 +186,7 @@ def one(job_id: shapes.JobId, service: Served, caller: Reader) -> Any:
 def _whole(service: Service, caller: Caller, job_id: int) -> lookup.Row:
     row = lookup.job(service.database, job_id, owner=caller.owner)
     values = {name: shown(row[name], service.mask) for name in ("payload", "result")}
-    return {**_summary(service, row), **values, "children": lookup.children(service.database, job_id)}
+    return {**summary(service, row), **values, "children": lookup.children(service.database, job_id)}
 
 
 @router.patch("/{job_id}", response_model=shapes.Job)
@@ -220,7 +220,7 @@ def result(job_id: shapes.JobId, service: Served, caller: Reader) -> JSONRespons
 def errors(job_id: shapes.JobId, service: Served, caller: Reader) -> Any:
     """Give the failed attempts, oldest first."""
     lookup.job(service.database, job_id, owner=caller.owner)
-    return {"items": [_summary(service, row) for row in lookup.errors(service.database, job_id)]}
+    return {"items": [summary(service, row) for row in lookup.errors(service.database, job_id)]}
 
 
 @router.get("/{job_id}/events", response_model=shapes.JobEvents)
