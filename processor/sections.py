@@ -8,7 +8,7 @@ import json
 import re
 import socket
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -175,24 +175,29 @@ class TypeRetention(Section):
     notifications: Kept | None = None
 
 
-class Metrics(Section):
-    listen: str = "127.0.0.1:9750"
+class Listener(Section):
+    """What listens on an address. Where `may_be_off` an empty one means nowhere."""
+
+    may_be_off: ClassVar[bool] = False
+
+    listen: str
 
     @field_validator("listen")
     @classmethod
     def _an_address(cls, listen: str) -> str:
-        host, port = _split_address(listen) if listen else ("off", "0")
+        if not listen and cls.may_be_off:
+            return listen
+        host, port = _split_address(listen)
         if not re.fullmatch(r"[A-Za-z0-9_.:%-]+", host) or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
-            raise ValueError('expected host:port such as 127.0.0.1:9750, 0.0.0.0:9750 for every network, or "" for off')
+            usual = cls.model_fields["listen"].default
+            every = f"0.0.0.0:{_split_address(usual)[1]} for every network"
+            raise ValueError(f"expected host:port such as {usual}, {every}" + (', or "" for off' * cls.may_be_off))
         return listen
 
     @property
     def address(self) -> tuple[str, int] | None:
         """Where to listen; None: nowhere."""
-        if not self.listen:
-            return None
-        host, port = _split_address(self.listen)
-        return host, int(port)
+        return _host_and_port(self.listen) if self.listen else None
 
     @property
     def is_loopback(self) -> bool:
@@ -203,9 +208,67 @@ class Metrics(Section):
             return host == "localhost"
 
 
+class Metrics(Listener):
+    may_be_off = True
+
+    listen: str = "127.0.0.1:9750"
+
+
+class Serve(Listener):
+    listen: str = "127.0.0.1:9760"
+    hosts: Names = ()
+    origins: Names = ()
+    mask: Names = (
+        "password",
+        "passwd",
+        "secret",
+        "token",
+        "authorization",
+        "api_key",
+        "apikey",
+        "credential",
+        "private_key",
+    )
+    read_only: bool = False
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where to listen."""
+        return _host_and_port(self.listen)
+
+    @field_validator("hosts")
+    @classmethod
+    def _host_names(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        for host in hosts:
+            if not re.fullmatch(r"[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]", host):
+                raise ValueError(f"expected names such as jobs.example.org, without port; got {host!r}")
+        return tuple(host.lower() for host in hosts)
+
+    @field_validator("origins")
+    @classmethod
+    def _origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            if not _is_http(origin) or not re.fullmatch(r"\w+://[A-Za-z0-9_.:\[\]-]+", origin, re.ASCII):
+                raise ValueError(f"expected origins such as https://app.example.org, without path; got {origin!r}")
+        return tuple(origin.lower() for origin in origins)
+
+    @field_validator("mask")
+    @classmethod
+    def _patterns(cls, mask: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in mask:
+            if not any(letter.isalnum() for letter in pattern):
+                raise ValueError(f"expected parts of names, with a letter or a digit; got {pattern!r}")
+        return mask
+
+
 def _split_address(listen: str) -> tuple[str, str]:
     host, _, port = listen.rpartition(":")
     return host.removeprefix("[").removesuffix("]"), port
+
+
+def _host_and_port(listen: str) -> tuple[str, int]:
+    host, port = _split_address(listen)
+    return host, int(port)
 
 
 class Log(Section):

@@ -17,7 +17,19 @@ from pydantic import Field, PrivateAttr, ValidationError
 from processor import layers, provenance
 from processor.provenance import Effective
 from processor.quantities import beside, listed
-from processor.sections import Database, Log, Metrics, Processor, Retention, Retry, Schedule, Section, Type, TypeName
+from processor.sections import (
+    Database,
+    Log,
+    Metrics,
+    Processor,
+    Retention,
+    Retry,
+    Schedule,
+    Section,
+    Serve,
+    Type,
+    TypeName,
+)
 
 __all__ = [
     "Database",
@@ -29,6 +41,7 @@ __all__ = [
     "Retention",
     "Retry",
     "Schedule",
+    "Serve",
     "Settings",
     "Type",
     "explain",
@@ -79,6 +92,7 @@ class Settings(Section):
     retry: Retry = Retry()
     retention: Retention = Retention()
     metrics: Metrics = Metrics()
+    serve: Serve = Serve()
     log: Log = Log()
     types: dict[TypeName, Type] = Field(default={})
     schedules: dict[TypeName, Schedule] = Field(default={})

@@ -275,6 +275,9 @@ def test_every_module_of_the_users_interpreter_exists() -> None:
         ("processor/queue/claim.py", "def late():\n    from processor.work.daemon import Daemon"),
         ("processor/work/daemon.py", "from processor.cli import main"),
         ("processor/work/daemon.py", "from processor.api import app"),
+        ("processor/api/access.py", "from processor.work.incarnation import open_database"),
+        ("processor/api/access.py", "from processor.cli import shown"),
+        ("processor/queue/tokens.py", "from processor.api.access import Caller"),
         ("processor/attic/old.py", "import json"),
     ],
 )

@@ -157,6 +157,20 @@ def test_an_unknown_key_is_refused_with_its_place_and_the_nearest_key(
         ("[metrics]\nlisten = ':9750'", "expected host:port"),
         ("[metrics]\nlisten = '127.0.0.1'", "expected host:port"),
         ("[metrics]\nlisten = '127.0.0.1:99999'", "expected host:port"),
+        ("[metrics]\nlisten = 'here'", '127.0.0.1:9750, 0.0.0.0:9750 for every network, or "" for off'),
+        ("[serve]\nlisten = ''", "expected host:port such as 127.0.0.1:9760, 0.0.0.0:9760 for every network"),
+        ("[serve]\nlisten = ':9760'", "expected host:port"),
+        ("[serve]\nhosts = ['*']", "expected names such as jobs.example.org, without port; got '*'"),
+        ("[serve]\nhosts = ['jobs.example.org:80']", "without port"),
+        ("[serve]\nhosts = ['']", "expected names"),
+        ("[serve]\norigins = ['*']", "expected origins such as https://app.example.org, without path; got '*'"),
+        ("[serve]\norigins = ['https://a.example/']", "without path"),
+        ("[serve]\norigins = ['https://me:pw@a.example']", "without path"),
+        ("[serve]\norigins = ['https://*.example']", "without path"),
+        ("[serve]\norigins = ['ftp://a.example']", "expected origins"),
+        ("[serve]\norigins = ['null']", "expected origins"),
+        ("[serve]\nmask = ['password', '_']", "expected parts of names, with a letter or a digit; got '_'"),
+        ("[serve]\nread_only = 'perhaps'", "expected true or false"),
         ("[log]\nlevel = 'loud'", "expected 'debug', 'info', 'warning' or 'error'"),
         ("[retry]\njitter = 2", "jitter = 2: expected less than or equal to 1"),
         ("[retry]\nfactor = 0.5", "factor = 0.5: expected greater than or equal to 1"),
@@ -365,6 +379,25 @@ def test_listen_is_an_address_and_tells_whether_others_reach_it(
 ) -> None:
     metrics = load(JOBTABLE_METRICS__LISTEN=listen).metrics
     assert (metrics.address, metrics.is_loopback) == (address, is_loopback)
+
+
+def test_the_api_listens_somewhere_and_the_metrics_need_not(here: Path) -> None:
+    settings = load(JOBTABLE_METRICS__LISTEN="")
+    assert settings.metrics.address is None
+    assert settings.serve.address == ("127.0.0.1", 9760)
+    assert settings.serve.is_loopback
+
+
+def test_lists_of_the_api_are_read_from_the_environment_in_small_letters(here: Path) -> None:
+    serve = load(
+        JOBTABLE_SERVE__HOSTS="Jobs.example.org, [::1]",
+        JOBTABLE_SERVE__ORIGINS="https://App.example.org,http://localhost:3000",
+        JOBTABLE_SERVE__MASK="",
+        JOBTABLE_SERVE__READ_ONLY="true",
+    ).serve
+    assert serve.hosts == ("jobs.example.org", "[::1]")
+    assert serve.origins == ("https://app.example.org", "http://localhost:3000")
+    assert (serve.mask, serve.read_only) == ((), True)
 
 
 def test_processes_are_never_more_than_slots(here: Path) -> None:

@@ -44,6 +44,7 @@ COMMANDS = {
     "processors": "processors:processors",
     "types": "types:types",
     "schedules": "schedules:schedules",
+    "token": "token:token",
     "config": "config:config",
     "doctor": "doctor:doctor",
 }
