@@ -133,6 +133,13 @@ def test_a_borrowed_server_is_never_stopped() -> None:
         Borrowed().stop("kill")
 
 
+def test_no_other_server_has_the_same_temporary_folder(mariadb: Server) -> None:
+    """One that starts empties it of temporary tables, whoever made them, and the other one crashes."""
+    if mariadb.folder is None:
+        pytest.skip("asks for the folders of a server that the tests started themselves")
+    assert mariadb.rows("SELECT @@tmpdir") == [(str(mariadb.folder),)]
+
+
 def test_a_required_database_that_was_not_tested_fails_the_run(tmp_path: Path) -> None:
     suite = _suite("sqlite", "assert empty_db.rows('SELECT 1')")
     required = _pytest(tmp_path, suite, TEST_REQUIRE_DB="1")

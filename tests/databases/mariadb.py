@@ -192,7 +192,8 @@ def start_private(daemon: str, install: str) -> Server:
     folder = new_folder(account)
     try:
         data = folder / "data"
-        prepare = [install, "--no-defaults", f"--datadir={data}", "--skip-test-db", "--skip-name-resolve"]
+        own = [f"--datadir={data}", f"--tmpdir={folder}"]
+        prepare = [install, "--no-defaults", *own, "--skip-test-db", "--skip-name-resolve"]
         account.run([*prepare, "--auth-root-authentication-method=normal"], folder)
         return _start_in(folder, daemon)
     except BaseException:
@@ -208,6 +209,7 @@ def _start_in(folder: Path, daemon: str) -> Server:
     accounts.write_text("\n".join(_accounts(admin, user)))
     own = {
         "datadir": str(folder / "data"),
+        "tmpdir": str(folder),  # one that starts deletes the temporary tables there, whose server then crashes
         "port": str(port),
         "bind-address": "127.0.0.1",
         "socket": str(folder / "socket"),

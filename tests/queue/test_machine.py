@@ -367,7 +367,7 @@ class Machine(RuleBasedStateMachine):
         return (row[1], row[4], *(row[place] for place in ORDERED_WITHIN.get(row[1], ())))
 
 
-EXAMPLES = {"sqlite": 80, "postgresql": 12, "mariadb": 25}
+EXAMPLES = {"sqlite": 100, "postgresql": 15, "mariadb": 40}
 
 
 @pytest.mark.timeout(600)
