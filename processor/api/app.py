@@ -114,7 +114,8 @@ def _describe(app: FastAPI) -> None:
         components = schema.setdefault("components", {})
         components.setdefault("schemas", {})["Problem"] = _SCHEMA
         components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-        schema["security"] = [{"token": []}]
+        service: Service = app.state.service
+        schema["security"] = [{}, {"token": []}] if service.doorkeeper.is_open else [{"token": []}]
         for operations in schema["paths"].values():
             for operation in operations.values():
                 if "422" in operation["responses"]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from processor.api import problems
@@ -23,10 +24,6 @@ MOST_BYTES = 16 * 1024**2
 """Of a request's body: a thousand jobs with 16 KiB of payload each."""
 
 
-class _TooLarge(Exception):
-    pass
-
-
 class Gate:
     """Let in only who names this server by one of its own names: a page elsewhere may point its name at loopback."""
 
@@ -44,14 +41,7 @@ class Gate:
             )
             await answer(scope, receive, send)
         else:
-            await self._let_in(scope, receive, _with_headers(send))
-
-    async def _let_in(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await self._app(scope, _at_most(receive, MOST_BYTES), send)
-        except _TooLarge:
-            detail = f"The body has more than {MOST_BYTES:,} bytes. Nothing was changed."
-            await problems.answer(413, detail, "Send it in parts.")(scope, receive, send)
+            await self._app(scope, _at_most(receive, MOST_BYTES), _with_headers(send))
 
     def _knows(self, scope: Scope) -> bool:
         named = [value for name, value in scope["headers"] if name == b"host"]
@@ -69,7 +59,7 @@ def _at_most(receive: Receive, most: int) -> Receive:
         message = await receive()
         size += len(message.get("body", b""))
         if size > most:
-            raise _TooLarge
+            raise HTTPException(413, f"The body has more than {most:,} bytes. Nothing was changed.")
         return message
 
     return counting

@@ -3,12 +3,23 @@
 import json
 import math
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Any
 
 from processor.api.masking import masked, masked_text
+from processor.api.problems import Problem
 
 DEEPEST = 100
 """Levels of a value that is shown as JSON; parsers of others give up between 128 and 1,000."""
+
+
+def json_text(value: Any) -> str:
+    """Write a value of a request as JSON text for the table. Raises `Problem` for numbers that JSON does not have."""
+    try:
+        return json.dumps(value, allow_nan=False)
+    except (ValueError, RecursionError) as error:
+        detail = f"The payload cannot be written as JSON: {error}. Nothing was changed."
+        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, "JSON knows finite numbers only.") from error
 
 
 def shown(text: str | None, mask: Sequence[str]) -> Any:
@@ -19,7 +30,7 @@ def shown(text: str | None, mask: Sequence[str]) -> Any:
         value = json.loads(text, parse_float=_finite, parse_constant=str)
     except (ValueError, RecursionError):
         return {"unreadable": masked_text(text, mask)}
-    if _is_deep(value):
+    if _is_deep(value) or not _is_whole(text, value):
         return {"unreadable": masked_text(text, mask)}
     return masked(value, mask)
 
@@ -27,6 +38,17 @@ def shown(text: str | None, mask: Sequence[str]) -> Any:
 def _finite(number: str) -> float | str:
     value = float(number)
     return value if math.isfinite(value) else number
+
+
+def _is_whole(text: str, value: Any) -> bool:
+    """Tell whether every letter can be sent: JSON may escape half of a surrogate."""
+    if "\\ud" not in text.lower():
+        return True
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_deep(value: Any) -> bool:

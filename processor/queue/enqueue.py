@@ -60,12 +60,12 @@ class NewJob:
         for column, shape in _SHAPES.items():
             if message.get(column) is not None and not _fits(message[column], shape):
                 raise Refused(f"A job cannot be enqueued with {column} = {message[column]!r}.", f"It is {shape.words}.")
-        payload = payload_text(message.get("payload", {}))
+        payload = _payload(message.get("payload", {}))
         instants = {column: _instant(message.get(column)) for column in ("run_at", "expires_at")}
         return cls(**{**message, **instants, "payload": payload})
 
 
-def payload_text(value: Any) -> str:
+def _payload(value: Any) -> str:
     """Write a payload as JSON. Raises `Refused` for numbers that JSON does not have."""
     try:
         return json.dumps(value, allow_nan=False)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, case, func, literal_column, or_, select, union_all
 
 from models import job_errors, job_events, job_types, jobs, notifications, now, processors
 from processor.db.database import Database
@@ -238,14 +238,18 @@ def types(database: Database) -> list[Row]:
     return _rows(database, statement)
 
 
-def active(database: Database) -> dict[tuple[str, str], int]:
+def active(database: Database, which: Filter | None = None) -> dict[tuple[str, str], int]:
     """Count the jobs that are not final, by (status, type), from the partial indexes."""
-    counted: dict[tuple[str, str], int] = {}
+    wanted = [] if which is None else which.conditions(database)
+    of_each = [
+        select(literal_column(f"'{status.value}'"), jobs.c.type, func.count())
+        .where(is_(status), *wanted)
+        .group_by(jobs.c.type)
+        for status in Status
+        if status not in FINAL
+    ]
     with database.read() as connection:
-        for status in [status for status in Status if status not in FINAL]:
-            statement = select(jobs.c.type, func.count()).where(is_(status)).group_by(jobs.c.type)
-            counted |= {(status.value, type_): count for type_, count in connection.execute(statement)}
-    return counted
+        return {(status, type_): number for status, type_, number in connection.execute(union_all(*of_each))}
 
 
 def count(database: Database, which: Filter) -> int:

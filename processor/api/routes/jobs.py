@@ -13,7 +13,7 @@ from processor.api.access import Caller
 from processor.api.cursors import cursor_after, read_cursor
 from processor.api.masking import masked_text
 from processor.api.service import Reader, Served, Service, Writer, one_job
-from processor.api.values import shown
+from processor.api.values import json_text, shown
 from processor.errors import Refused
 from processor.lifecycle import FINAL, Status
 from processor.queue import control, lookup
@@ -87,7 +87,7 @@ def _new_job(new: shapes.NewJob, caller: Caller) -> queue.NewJob:
         )
     given = new.model_dump(exclude={"payload"})
     owner = new.owner if caller.owner is None else caller.owner
-    return queue.NewJob(**{**given, "owner": owner, "payload": queue.payload_text(new.payload)})
+    return queue.NewJob(**{**given, "owner": owner, "payload": json_text(new.payload)})
 
 
 def _need_parent(service: Service, caller: Caller, parent: int | None) -> None:

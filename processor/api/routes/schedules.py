@@ -7,10 +7,9 @@ from fastapi import APIRouter, Path, Response
 
 from processor.api import shapes
 from processor.api.service import Admin, Served, Service
-from processor.api.values import shown
+from processor.api.values import json_text, shown
 from processor.queue import firing, lookup
 from processor.queue import schedules as queue
-from processor.queue.enqueue import payload_text
 
 router = APIRouter(prefix="/schedules", tags=["schedules"])
 ScheduleName = Annotated[shapes.PlainName, Path(description="the schedule")]
@@ -37,7 +36,7 @@ def put(name: ScheduleName, given: shapes.ScheduleChange, response: Response, se
     """Make a schedule, or change what is given of one; processors follow within five seconds."""
     changes = given.model_dump(exclude_unset=True)
     if "payload" in changes:
-        changes["payload"] = payload_text(changes["payload"])
+        changes["payload"] = json_text(changes["payload"])
     if queue.put(service.database, name, **changes):
         response.status_code = HTTPStatus.CREATED
     return _one(service, name)
