@@ -68,6 +68,7 @@ def test_any_depth_is_reached(depth: int) -> None:
         ('msg="login password=hunter2 failed" n=1', 'msg="login password=*** failed" n=1'),
         ("url=https://a.example/?token=hunter2&page=2", "url=https://a.example/?token=***&page=2"),
         ("secret='hunter2 with spaces' n=1", "secret='***' n=1"),
+        ("secret='token=hunter2 hunter2' n=1", "secret='***' n=1"),
         ("secret='hunter2 that is cut", "secret='***'"),
         ("secret='hunter2\nnext", "secret='***'\nnext"),
         ("Authorization: Bearer hunter2", "Authorization: ***"),
