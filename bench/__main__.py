@@ -5,7 +5,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import claims, peer, report, server, situations
+from bench import claims, lists, peer, report, server, situations
 from bench.bare import Bare
 from bench.ours import MAX_CONCURRENT, Jobtable
 from bench.runs import Broken, Contestant, Run, measure
@@ -26,6 +26,8 @@ def main() -> None:
                 claim(postgresql)
             if asked.situations:
                 situate(postgresql)
+            if asked.lists:
+                read(postgresql)
     except (Broken, Unavailable) as error:
         sys.exit(f"bench: {error}")
 
@@ -36,6 +38,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="of each contestant, in turns (3); 0: none")
     parser.add_argument("--jobs", type=int, default=20_000, help="in each run (20,000)")
     parser.add_argument("--situations", action="store_true", help="also: a claim with too much of something")
+    parser.add_argument("--lists", action="store_true", help=f"also: pages and statistics of {lists.ROWS:,} rows")
     parser.add_argument("--claims", action="store_true", help=f"also: one claim with {PENDING:,} rows pending")
     return parser.parse_args()
 
@@ -66,6 +69,16 @@ def situate(postgresql: Server) -> None:
         else:
             ratio = f"{figure.ratio:8.2f}" if figure.ratio else ""
             say(f"{figure.situation:<44}{figure.database[:20]:<22}{figure.median:8.1f}{figure.worst:8.1f}{ratio}")
+
+
+def read(postgresql: Server) -> None:
+    """Print what reading costs."""
+    say(f"\nwith {lists.ROWS:,} rows, ms\n{'':<44}{'':<22}{'median':>8}{'p95':>8}")
+    for figure in lists.measured(postgresql):
+        if isinstance(figure, str):
+            say(figure)
+        else:
+            say(f"{figure.reading:<44}{figure.database[:20]:<22}{figure.median:8.1f}{figure.p95:8.1f}")
 
 
 def _contestants(postgresql: Server, folder: Path) -> list[Contestant]:

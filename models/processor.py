@@ -26,11 +26,15 @@ class Processor(Base):
     started_at: Mapped[datetime] = stamped("when it registered")
     beat_at: Mapped[datetime] = stamped("latest heartbeat")
     lease_until: Mapped[datetime] = mapped_column(Instant, comment="others may not touch its jobs before this")
+    drain_requested: Mapped[bool] = mapped_column(server_default=false(), comment="anyone may set it: please end")
     ended_at: Mapped[datetime | None] = instant("when it stopped or was declared dead")
     ended_by: Mapped[str | None] = mapped_column(Name, comment="the processor that declared it dead, or itself")
 
     __table_args__: Any = (
         CheckConstraint("status IN ('live', 'draining', 'stopped', 'dead')", name="processors_status_is_known"),
+        CheckConstraint("drain_requested IN (0, 1)", name="processors_drain_requested_is_true_or_false").ddl_if(
+            dialect=("mysql", "mariadb", "sqlite")  # type: ignore[arg-type]
+        ),
         Index("processors_by_status", "status"),
         {"comment": "one row for each start of a processor"},
     )

@@ -236,9 +236,19 @@ def upgrade() -> None:
         sa.Column("started_at", Instant(), nullable=False, server_default=now(), comment="when it registered"),
         sa.Column("beat_at", Instant(), nullable=False, server_default=now(), comment="latest heartbeat"),
         sa.Column("lease_until", Instant(), nullable=False, comment="others may not touch its jobs before this"),
+        sa.Column(
+            "drain_requested",
+            sa.Boolean(),
+            nullable=False,
+            server_default=sa.false(),
+            comment="anyone may set it: please end",
+        ),
         sa.Column("ended_at", Instant(), comment="when it stopped or was declared dead"),
         sa.Column("ended_by", Name, comment="the processor that declared it dead, or itself"),
         sa.CheckConstraint("status IN ('live', 'draining', 'stopped', 'dead')", name="processors_status_is_known"),
+        sa.CheckConstraint("drain_requested IN (0, 1)", name="processors_drain_requested_is_true_or_false").ddl_if(
+            dialect=("mysql", "mariadb", "sqlite")
+        ),
         comment="one row for each start of a processor",
     )
     op.create_table(

@@ -1,4 +1,4 @@
-"""`jobtable processors`: who works on this table."""
+"""`jobtable processors`: who works on this table, and who shall end."""
 
 import json
 
@@ -6,12 +6,13 @@ import click
 
 from processor.cli.given import as_json
 from processor.cli.session import Session, configured, pass_session
-from processor.cli.shown import Column, Row, decoded, moment, span, write_json, write_table
+from processor.cli.shown import Column, Row, decoded, moment, span, visible, write_json, write_table
 
 
 def _state(row: Row) -> str:
-    silent = row["lease_over"] and row["status"] in ("live", "draining")
-    return f"{row['status']} (lease over)" if silent else str(row["status"])
+    if row["lease_over"] and row["status"] in ("live", "draining"):
+        return f"{row['status']} (lease over)"
+    return "live (shall drain)" if row["drain_requested"] and row["status"] == "live" else str(row["status"])
 
 
 COLUMNS = (
@@ -29,14 +30,17 @@ COLUMNS = (
 )
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @configured
 @click.option("--all", "everyone", is_flag=True, help="Those that ended, too.")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most so many.")
 @as_json
 @pass_session
-def processors(session: Session, everyone: bool, limit: int, as_json: bool) -> None:
+@click.pass_context
+def processors(context: click.Context, session: Session, everyone: bool, limit: int, as_json: bool) -> None:
     """List the processors that work on this database."""
+    if context.invoked_subcommand is not None:
+        return
     from processor.queue import lookup
 
     with session.database() as database:
@@ -45,3 +49,16 @@ def processors(session: Session, everyone: bool, limit: int, as_json: bool) -> N
         write_json([{**decoded(row), "types": sorted(json.loads(row["types"]))} for row in rows])
     else:
         write_table(COLUMNS, rows, empty="No processor is alive. Start one with `jobtable run`.")
+
+
+@processors.command()
+@configured
+@click.argument("processor_id", metavar="ID")
+@pass_session
+def drain(session: Session, processor_id: str) -> None:
+    """Ask a processor to end in order, wherever it runs: it claims no more and lets running jobs finish."""
+    from processor.queue import control
+
+    with session.database() as database:
+        control.drain_processor(database, processor_id)
+    click.echo(f"asked to drain: {visible(processor_id)}. Its next heartbeat hears it.")

@@ -1,9 +1,9 @@
-"""What people ask for: cancel, pause, resume, run now, retry, delete; pause a type; mark notifications as read.
+"""What people ask for: cancel, pause, resume, run now, retry, delete jobs; pause a type; drain a processor.
 
 Each verb takes a filter and works in batches, so that a million rows make many short transactions and no long one.
 The moves that are allowed are those of `lifecycle`; rows in another state are left alone, and the answer says how many
 were changed. A row that the database lets nobody change stops no other; `Refused` names it at the end. The same can be
-done with plain SQL where the contract says so (`cancel_requested`, `job_types.paused`).
+done with plain SQL where the contract says so (`cancel_requested`, `job_types.paused`, `processors.drain_requested`).
 """
 
 import contextlib
@@ -14,13 +14,14 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, case, delete, false, func, insert, null, or_, select, update
 
-from models import job_types, jobs, notifications, now
+from models import job_types, jobs, notifications, now, processors
 from models.job import PRIORITY_LIMIT
 from processor.db.database import Database
-from processor.errors import Refused, ValuesRefused
+from processor.errors import NotFound, Refused, ValuesRefused
 from processor.judge import Policy
 from processor.lifecycle import FINAL, MOVES, Reason, Status
 from processor.queue import bulk, endings, parents
+from processor.queue.leases import ALIVE
 from processor.queue.lookup import Filter
 from processor.queue.upkeep import BATCH, Notifies, cancel_waiting
 from processor.queue.where import is_not_started, is_one_of, waits_for_others
@@ -166,6 +167,14 @@ def mark_read(database: Database, ids: Sequence[int] = (), *, owner: str | None 
     return database.write(
         lambda connection: connection.execute(update(notifications).where(*wanted).values(read_at=now())).rowcount
     )
+
+
+def drain_processor(database: Database, processor_id: str) -> None:
+    """Ask a processor to end in order, as a SIGTERM does; its next heartbeat hears it. Raises `NotFound`."""
+    alive = (processors.c.id == processor_id, processors.c.status.in_(ALIVE))
+    asked = update(processors).where(*alive).values(drain_requested=True)
+    if not database.write(lambda connection: connection.execute(asked).rowcount):
+        raise NotFound(f"No processor {processor_id!r} is alive. Nothing was changed.", "See `jobtable processors`.")
 
 
 def _move(database: Database, which: Filter, name: str, values: dict[str, Any], *only: ColumnElement[bool]) -> int:

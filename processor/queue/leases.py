@@ -78,6 +78,13 @@ def beat(database: Database, processor_id: str, lease: float) -> bool:
     return database.single(verb)
 
 
+def is_asked_to_drain(database: Database, processor_id: str) -> bool:
+    """Tell whether somebody asked this incarnation to end in order."""
+    asked = select(processors.c.id).where(processors.c.id == processor_id, processors.c.drain_requested)
+    with database.read() as connection:
+        return connection.execute(asked).first() is not None
+
+
 def drain(database: Database, processor_id: str) -> None:
     """Say that this incarnation claims no more."""
     _mark(database, processor_id, "draining", ("live",))

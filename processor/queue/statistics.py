@@ -10,19 +10,23 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import ColumnElement, case, func, literal_column, select, union_all
 
 from models import jobs
 from processor.db.database import Database
+from processor.errors import Refused
 from processor.lifecycle import FINAL, Status
 from processor.queue.lookup import Filter, Row, active, database_now, jobs_page
-from processor.queue.where import is_
+from processor.queue.where import is_, is_final
 
 SAMPLE = 10_000
 """Finished jobs whose times are read."""
 RECENT = 20
+LONGEST = 366 * 86_400
+"""Seconds of a window."""
 MOST_BUCKETS = 60
 ENDS = tuple(status for status in Status if status in FINAL)
 """Each is asked for by itself: of all together PostgreSQL reads the whole index, or the whole table."""
@@ -58,7 +62,7 @@ class Statistics:
     """What `statistics` finds.
 
     `counts` is by type and status: all unfinished jobs, of finished ones those of the window. `success_rate` is the
-    share of completed jobs in those that completed or failed. `times` is of all types, `times_of` of each. `buckets`
+    share of completed jobs in those that completed or failed; `times` are of these, all together and by type. `buckets`
     are whole minutes long, oldest first; the first may begin before the window and has only what is in it.
     """
 
@@ -83,25 +87,26 @@ def statistics(database: Database, *, seconds: float, owner: str | None = None, 
     """Sum up what finished in the latest so many seconds, and what there is to do now.
 
     A job waits from its INSERT, or from its `run_at` where that is later, until its start. A retry overwrites both:
-    of a job that was tried again, the wait is that of its latest try.
+    of a job that was tried again, the wait is that of its latest try. Raises `Refused` for no window.
     """
-    if not (math.isfinite(seconds) and seconds > 0):
-        raise ValueError(f"a window has some seconds, not {seconds}")
+    if not 0 < seconds <= LONGEST:
+        raise Refused(
+            f"{seconds} s is no window. Nothing was read.", f"It is longer than 0 s, and at most {LONGEST} s."
+        )
     which = Filter(owner=owner, types=() if type_ is None else (type_,))
     bucket_seconds = 60 * math.ceil(seconds / 60 / MOST_BUCKETS)
     ended = _ended(database, which, seconds, bucket_seconds)
     finished = _summed((row.status, row.number) for row in ended)
     sample = _sample(database, which, seconds)
+    times, times_of = _times(sample)
     return Statistics(
         seconds=seconds,
         counts=_counts(active(database, which), ended),
         finished={status.value: finished[status.value] for status in ENDS},
         success_rate=_success_rate(finished),
-        times=_times(sample),
-        times_of={
-            name: _times([row for row in sample if row.type == name]) for name in sorted({r.type for r in sample})
-        },
-        sampled=sum(finished.values()) > len(sample),
+        times=times,
+        times_of=times_of,
+        sampled=sum(finished.values()) > SAMPLE,
         bucket_seconds=bucket_seconds,
         buckets=_buckets(database_now(database), ended, seconds, bucket_seconds),
         recent=_recent(database, [row.id for row in sample[:RECENT]]),
@@ -118,7 +123,7 @@ def _ended(database: Database, which: Filter, seconds: float, bucket_seconds: in
     bucket = func.round(ago / literal_column(str(bucket_seconds)) - literal_column("0.5"))  # rounds down everywhere
     of_each = [
         select(jobs.c.type, literal_column(f"'{status.value}'").label("status"), bucket.label("bucket"))
-        .where(is_(status), *_in_window(database, which, seconds))
+        .where(is_final(), is_(status), *_in_window(database, which, seconds))
         .subquery()
         for status in ENDS
     ]
@@ -134,8 +139,8 @@ def _sample(database: Database, which: Filter, seconds: float) -> Sequence[Any]:
     ran = since(jobs.c.started_at) - since(jobs.c.finished_at)
     waited = since(due_at) - since(jobs.c.started_at)
     of_each = [
-        select(jobs.c.id, jobs.c.type, jobs.c.finished_at, ran.label("ran"), waited.label("waited"))
-        .where(is_(status), *_in_window(database, which, seconds))
+        select(jobs.c.id, jobs.c.type, jobs.c.status, jobs.c.finished_at, ran.label("ran"), waited.label("waited"))
+        .where(is_final(), is_(status), *_in_window(database, which, seconds))
         .order_by(jobs.c.finished_at.desc(), jobs.c.id.desc())
         .limit(SAMPLE)
         .subquery()
@@ -144,7 +149,7 @@ def _sample(database: Database, which: Filter, seconds: float) -> Sequence[Any]:
     ]
     rows = union_all(*of_each).subquery()
     statement = (
-        select(rows.c.id, rows.c.type, rows.c.ran, rows.c.waited)
+        select(rows.c.id, rows.c.type, rows.c.status, rows.c.ran, rows.c.waited)
         .order_by(rows.c.finished_at.desc(), rows.c.id.desc())
         .limit(SAMPLE)
     )
@@ -172,15 +177,22 @@ def _success_rate(finished: dict[str, int]) -> float | None:
     return completed / (completed + failed) if completed + failed else None
 
 
-def _times(sample: Iterable[Any]) -> Times:
-    rows = [row for row in sample if row.ran is not None]
-    return Times(_spread([row.ran for row in rows]), _spread([row.waited for row in rows]))
+def _times(sample: Iterable[Any]) -> tuple[Times, dict[str, Times]]:
+    """Give the times of all types, and those of each; a job with another's result never started and has none."""
+    ran: dict[str, list[float]] = defaultdict(list)
+    waited: dict[str, list[float]] = defaultdict(list)
+    for _, type_, status, one_ran, one_waited in sample:
+        if one_ran is not None and status != Status.CANCELLED.value:  # it may have been cancelled long after a try
+            ran[type_].append(one_ran)
+            waited[type_].append(one_waited)
+    of_each = {type_: Times(_spread(ran[type_]), _spread(waited[type_])) for type_ in sorted(ran)}
+    return Times(_spread(chain(*ran.values())), _spread(chain(*waited.values()))), of_each
 
 
-def _spread(seconds: list[float]) -> Spread | None:
-    if not seconds:
-        return None
+def _spread(seconds: Iterable[float]) -> Spread | None:
     ordered = sorted(max(0.0, one) for one in seconds)
+    if not ordered:
+        return None
     return Spread(*(ordered[math.ceil(len(ordered) * percent / 100) - 1] for percent in (50, 95, 99)))
 
 

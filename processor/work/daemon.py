@@ -222,7 +222,7 @@ class Daemon:
         if self._reading is not None and self._reading.is_over:
             self._take_over(self._reading)
             self._reading = None
-        if self._signals.stops and not self._state.draining:
+        if (self._signals.stops or self._state.life.is_asked_to_drain) and not self._state.draining:
             self._begin_drain()
         past = self._drain_until is not None and time.monotonic() >= self._drain_until
         if (past or self._signals.stops > 1) and not self._stopping_all:

@@ -1,8 +1,9 @@
 """Keep the lease while everything else is busy: a thread and a connection of its own.
 
 Each beat renews the lease in the database, tells the supervisor how long it may go on, gives back claims whose answer
-was lost, and compares what the database says this processor runs with what it knows. A processor that passed its own
-deadline never renews that incarnation: others may already have its jobs. It is fenced, and comes back as a new one.
+was lost, compares what the database says this processor runs with what it knows, and hears whether somebody asked it
+to drain. A processor that passed its own deadline never renews that incarnation: others may already have its jobs. It
+is fenced, and comes back as a new one.
 """
 
 import threading
@@ -35,6 +36,7 @@ class Holdings:
 class Heartbeat(threading.Thread):
     """Beats until `stop`; `fenced` is set when this incarnation is over, `audit` has what the two sides do not share.
 
+    `drain_asked` is set once somebody asked for it in the database.
     `registered_at` is the monotonic time at which the registration was sent: the lease counts from there.
     """
 
@@ -63,6 +65,7 @@ class Heartbeat(threading.Thread):
         self._happenings = happenings
         self._ending = threading.Event()
         self.fenced = threading.Event()
+        self.drain_asked = threading.Event()
         self.audit: leases.Audit | None = None
         self.beaten_at = registered_at
         self._good_until = registered_at + self._usable
@@ -98,6 +101,12 @@ class Heartbeat(threading.Thread):
         self.renew(self.remaining)
         self._happenings.emit(HeartbeatSent(time.monotonic() - sent_at))
         self._compare()
+        self._hear()
+
+    def _hear(self) -> None:
+        if not self.drain_asked.is_set() and leases.is_asked_to_drain(self._database, self._processor_id):
+            self.drain_asked.set()
+            self._wake()
 
     def _compare(self) -> None:
         holdings = self._holdings()

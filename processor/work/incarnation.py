@@ -53,6 +53,11 @@ class Incarnation:
         return self._heartbeat is not None and not (self._heartbeat.is_alive() and self._heartbeat.remaining > 0)
 
     @property
+    def is_asked_to_drain(self) -> bool:
+        """Tell whether the latest heartbeats heard that somebody wants this processor to end in order."""
+        return self._heartbeat is not None and self._heartbeat.drain_asked.is_set()
+
+    @property
     def beaten_at(self) -> float:
         """When the latest heartbeat that reached the database was sent, by the monotonic clock."""
         return self._heartbeat.beaten_at if self._heartbeat is not None else 0.0

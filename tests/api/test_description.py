@@ -10,7 +10,6 @@ from tests.api.conftest import Api
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import schemathesis
-    from schemathesis import GenerationMode
 
 EXAMPLES = 15
 """Requests of each kind to each operation, on each database."""

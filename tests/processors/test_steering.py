@@ -48,6 +48,29 @@ def test_sigterm_lets_running_jobs_finish_and_claims_no_more(site: Site, tmp_pat
     assert site.db.rows("SELECT status FROM processors") == [("stopped",)]
 
 
+def test_a_processor_that_is_asked_to_drain_in_the_database_ends_as_on_sigterm(site: Site, tmp_path: Path) -> None:
+    site.insert("until", until=str(tmp_path / "go"))
+    processor, other = site.start(), site.start()
+    eventually(site.starts, "the handler has started")
+    holder = site.job()["processor_id"]
+    for one in (processor, other):
+        one.await_event("processor_started")
+    if not processor.events("processor_started", processor=holder):
+        processor, other = other, processor
+    assert site.command("processors", "drain", holder).startswith(f"asked to drain: {holder}.")
+    processor.await_event("drain_started", processor=holder, running=1)
+    assert site.db.rows(f"SELECT status FROM processors WHERE id = '{holder}'") == [("draining",)]
+    site.insert("quick")
+    site.await_status("completed", 2)
+    assert site.job(2)["processor_id"] != holder
+    (tmp_path / "go").touch()
+    assert processor.wait() == 0
+    assert site.job()["status"] == "completed"
+    assert site.db.rows(f"SELECT status FROM processors WHERE id = '{holder}'") == [("stopped",)]
+    assert other.running
+    assert not other.events("drain_started")
+
+
 @pytest.mark.parametrize("second_signal", [True, False])
 def test_the_deadline_or_a_second_signal_releases_what_is_left(site: Site, tmp_path: Path, second_signal: bool) -> None:
     if not second_signal:

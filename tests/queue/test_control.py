@@ -1,10 +1,10 @@
 import pytest
 
 from processor.db.database import Database
-from processor.errors import Refused
+from processor.errors import NotFound, Refused
 from processor.lifecycle import Status
 from processor.outcome import Kind
-from processor.queue import bulk, control
+from processor.queue import bulk, control, leases
 from processor.queue.lookup import Filter
 from processor.queue.settle import settle
 from tests.queue.conftest import Queue, verdict_of
@@ -121,3 +121,17 @@ def test_notifications_are_marked_as_read_once(queue: Queue) -> None:
     assert control.mark_read(queue.database, owner="ada") == 1
     assert control.mark_read(queue.database) == 1
     assert control.mark_read(queue.database) == 0
+
+
+def test_only_a_processor_that_is_alive_can_be_drained(queue: Queue) -> None:
+    queue.register("p2")
+    control.drain_processor(queue.database, "p1")
+    assert leases.is_asked_to_drain(queue.database, "p1")
+    assert not leases.is_asked_to_drain(queue.database, "p2")
+    control.drain_processor(queue.database, "p1")  # once more changes nothing
+    leases.drain(queue.database, "p1")
+    control.drain_processor(queue.database, "p1")
+    leases.leave(queue.database, "p1")
+    for gone in ("p1", "p3", ""):
+        with pytest.raises(NotFound, match=f"No processor '{gone}' is alive"):
+            control.drain_processor(queue.database, gone)

@@ -14,6 +14,7 @@ from processor.queue.events import Event, Told, store
 from processor.queue.keeping import Keep, Keeps
 from processor.queue.rules import Rules
 from processor.queue.settle import settle
+from processor.queue.statistics import statistics
 from tests.queue.conftest import Queue, verdict_of
 from tests.queue.test_firing import let_pass, put
 
@@ -150,6 +151,21 @@ def test_a_settle_reads_no_index_from_end_to_end_where_nobody_has_children(queue
         if re.match(r"\s*(SELECT|UPDATE|WITH)", statement) and "parent_id" in statement:
             plan = _plan(queue, statement, parameters)
             assert not re.search(BAD[queue.kind], plan), f"{statement}\n\n{plan}"
+
+
+def test_statistics_go_by_the_index_of_what_finished(full: Queue) -> None:
+    full.rows("UPDATE jobs SET finished_at = created_at WHERE status = 'completed' AND id % 1000 = 0")
+    full.rows(ANALYZE[full.kind])
+    with heard(full) as sent:
+        assert statistics(full.database, seconds=86400).finished["completed"] == 50
+        statistics(full.database, seconds=86400, owner="ada", type_="a")
+    asked = [(statement, parameters) for statement, parameters in sent if "finished_at >=" in statement]
+    assert len(asked) == 4
+    for statement, parameters in asked:
+        plan = _plan(full, statement, parameters)
+        assert not re.search(BAD[full.kind], plan), f"{statement}\n\n{plan}"
+        by_owner = "jobs.owner =" in statement  # who has no rows is found out sooner by the index of owners
+        assert by_owner or _goes_by("jobs_finished", plan), f"{statement}\n\n{plan}"
 
 
 def test_retention_uses_indexes_whatever_lies_in_the_table(full: Queue) -> None:

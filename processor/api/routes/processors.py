@@ -25,4 +25,4 @@ def listing(
 @router.post("/{id}/drain", status_code=HTTPStatus.ACCEPTED)
 def drain(id: Annotated[shapes.Name, Path(description="its id")], service: Served, caller: Admin) -> None:
     """Ask a processor to take no more jobs, to end those that run, and to stop."""
-    getattr(control, "drain_processor")(service.database, id)
+    control.drain_processor(service.database, id)
