@@ -100,7 +100,7 @@ def _admit(connection: Connection, dialect: Dialect, ask: Ask, way: "_AtOnce") -
     except ValueError as error:  # a rate written by hand that is none: to start everything would be worse than nothing
         return Admitted(stuck=True, unreadable=f"job_types.rate: {error}")
     room = situation.room(ask.room)
-    decisions = Decisions(0, situation.lanes, {}, {}, situation.instant)
+    decisions = situation.decide((), {}, 0)
     if room > 0:
         decisions = _decide(situation, ask, room, _keeping(connection, dialect, way))
     admitted = _carry_out(connection, dialect, ask, decisions, way)

@@ -13,7 +13,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, func, null, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, null, or_, select, update
 
 from models import jobs, now
 from models.types import Name
@@ -52,20 +52,33 @@ def _exactly(number: str) -> dict[str, str]:
     return {"\0number": number}
 
 
-def originals(connection: Connection, type_: str, keys: Collection[str], *, across_owners: bool) -> dict[Equality, int]:
+@dataclass(frozen=True, slots=True)
+class Original:
+    """A row that was started and has not ended; `waits`: for its children."""
+
+    id: int
+    waits: bool = False
+
+
+def originals(
+    connection: Connection, type_: str, keys: Collection[str], *, across_owners: bool
+) -> dict[Equality, list[Original]]:
     """Find the rows that were started and have not ended: what runs before what waits for a further try."""
     if not keys:
         return {}
     rows = connection.execute(
-        select(jobs.c.id, jobs.c.owner, jobs.c.key, jobs.c.status).where(
+        select(jobs.c.id, jobs.c.owner, jobs.c.key, jobs.c.status, jobs.c.reason).where(
             jobs.c.type == type_,
             jobs.c.key.in_(sorted(keys)),
             or_(is_(Status.RUNNING), and_(is_not_started(), jobs.c.started_at.is_not(None))),
             jobs.c.duplicate_of.is_(None),
         )
     ).all()
-    best_last = sorted(rows, key=lambda row: (row.status == Status.RUNNING, -row.id))
-    return {equality(row, across_owners=across_owners): row.id for row in best_last}
+    best_first: dict[Equality, list[Original]] = {}
+    for row in sorted(rows, key=lambda row: (row.status != Status.RUNNING, row.id)):
+        waits = row.status == Status.WAITING and row.reason == Reason.CHILDREN
+        best_first.setdefault(equality(row, row.key, across_owners=across_owners), []).append(Original(row.id, waits))
+    return best_first
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +114,12 @@ def results(
         .where(*did_it)
     ).all()
     latest_last = sorted(rows, key=lambda row: (row.finished_at, row.id))
-    return {equality(row, across_owners=across_owners): Result(row.id, row.finished_at) for row in latest_last}
+    return {equality(row, row.key, across_owners=across_owners): Result(row.id, row.finished_at) for row in latest_last}
 
 
-def equality(row: Any, *, across_owners: bool) -> Equality:
-    return (None if across_owners else row.owner, row.key)
+def equality(row: Any, key: str, *, across_owners: bool) -> Equality:
+    """Give by what a row with this key is equal to others."""
+    return (None if across_owners else row.owner, key)
 
 
 _PAIR = {"id": INTEGER, "original": INTEGER}
@@ -180,16 +194,13 @@ def _reusing(dialect: Dialect) -> Any:
     )
 
 
-def waiters(
-    connection: Connection, ids: Collection[int], limit: int, *, only: Collection[int] | None = None
-) -> Sequence[Any]:
-    """Lock rows that wait for one of these originals, oldest first; `only` some of them."""
+def waiters(connection: Connection, ids: Collection[int], limit: int, *which: ColumnElement[bool]) -> Sequence[Any]:
+    """Lock rows that wait for one of these originals, oldest first."""
     if not ids:
         return []
-    these = () if only is None else (jobs.c.id.in_(sorted(only)),)
     return connection.execute(
         select(jobs.c.id, jobs.c.type, jobs.c.duplicate_of)
-        .where(is_(Status.WAITING), jobs.c.duplicate_of.in_(sorted(ids)), *these)
+        .where(is_(Status.WAITING), jobs.c.duplicate_of.in_(sorted(ids)), *which)
         .order_by(jobs.c.duplicate_of, jobs.c.id)
         .limit(limit)
         .with_for_update(skip_locked=True)

@@ -17,6 +17,7 @@ from processor.db.database import Database
 from processor.db.dialects import Dialect
 from processor.lifecycle import FINAL, Reason, Status
 from processor.queue import lookup, words
+from processor.queue.circles import Waits
 from processor.queue.fitness import no_letter
 from processor.queue.rules import NO_RULES, Rules
 from processor.queue.situation import Decisions, Situation, said_of
@@ -254,8 +255,13 @@ class _Case:
         found = self._connection.execute(select(jobs.c.status, jobs.c.reason).where(jobs.c.id == original)).first()
         if found is None:
             return f"It waits for job {original}, which is gone: it goes on within seconds."
+        if found.status == Status.WAITING and found.reason == Reason.CHILDREN and self._is_waited_for_by(original):
+            return f"It is the same work as job {original}, which waits for it: it goes on within seconds."
         state = words.state({"status": found.status, "reason": found.reason})
         return f"It is the same work as job {original}, which is {state}; it gets the result of that one."
+
+    def _is_waited_for_by(self, original: int) -> bool:
+        return Waits(self._connection, [self._row["id"]]).lead_back(self._row["id"], original)
 
     def _lane(self) -> str:
         lane = self._row["concurrency_key"]

@@ -17,7 +17,8 @@ from models.types import LongText
 from processor.db.dialects import Dialect
 from processor.lifecycle import Reason, Status
 from processor.queue import duplicates
-from processor.queue.duplicates import Equality, Result, fingerprint
+from processor.queue.circles import Waits
+from processor.queue.duplicates import Equality, Original, Result, equality, fingerprint
 from processor.queue.line import Line
 from processor.queue.rules import Rules
 from processor.queue.taking import order
@@ -37,7 +38,8 @@ class Decisions:
 
     room: int
     lanes: Counter[str | None]
-    equals: dict[Equality, int]
+    equals: dict[Equality, list[Original]]
+    waits: Waits
     results: dict[Equality, Result]
     lent_since: datetime
     run: list[int] = field(default_factory=list)
@@ -51,12 +53,12 @@ class Decisions:
         A result is for rows that were due before it was there, and for those that come within `reuse_result_for`.
         """
         lane = row.concurrency_key
-        equal = None if key is None else (None if rules.across_owners else row.owner, key)
-        original = self.equals.get(equal) if equal is not None else None
+        equal = None if key is None else equality(row, key, across_owners=rules.across_owners)
+        original = self._original(row.id, equal) if equal is not None else None
         anew = row.reason == Reason.ASKED  # a person put it back
         result = self.results.get(equal) if equal is not None and original is None and not anew else None
-        if original is not None and original != row.id:
-            self.wait_for[row.id] = original
+        if equal is not None and original is not None and original != row.id:
+            self._wait(row.id, equal, original)
         elif result is not None and result.finished_at > min(self.lent_since, due_at(row)):
             self.reuse[row.id] = result.job
         elif lane is not None and self.lanes[lane] >= rules.max_per_lane:
@@ -64,13 +66,25 @@ class Decisions:
         else:
             self._run(row.id, lane, equal)
 
+    def _original(self, job: int, equal: Equality) -> int | None:
+        """Give the best of its equals that does not wait for it; the job itself, where that is the best."""
+        for one in self.equals.get(equal, ()):
+            if one.id == job or not (one.waits and self.waits.lead_back(job, one.id)):
+                return one.id
+        return None
+
+    def _wait(self, job: int, equal: Equality, original: int) -> None:
+        self.wait_for[job] = original
+        self.waits.add(original, job)
+        self.equals[equal] = [one for one in self.equals[equal] if one.id != job]  # perhaps it was started once
+
     def _run(self, job: int, lane: str | None, equal: Equality | None) -> None:
         self.run.append(job)
         self.room -= 1
         if lane is not None:
             self.lanes[lane] += 1
         if equal is not None:
-            self.equals[equal] = job
+            self.equals.setdefault(equal, []).insert(0, Original(job))
 
 
 def due_at(row: Any) -> datetime:
@@ -192,12 +206,19 @@ class Situation:
         lent_since = self.instant - timedelta(seconds=self.rules.reuse_result_for)
         since = min([lent_since, *(due_at(row) for row in rows)])
         results = duplicates.results(self._connection, self._type, named, since, across_owners=across)
-        decisions = Decisions(room, Counter(self.lanes), equals, results, lent_since)
+        decisions = Decisions(room, Counter(self.lanes), equals, self._waits(rows, keys, equals), results, lent_since)
         for row in rows:
             if decisions.room <= 0:
                 break
             decisions.about(row, keys.get(row.id), self.rules)
         return decisions
+
+    def _waits(self, rows: Sequence[Any], keys: dict[int, str], equals: Mapping[Equality, list[Original]]) -> Waits:
+        """Read who waits for those of the rows whose originals wait themselves: perhaps for them."""
+        waiting = {equal for equal, originals in equals.items() if any(one.waits for one in originals)}
+        across = self.rules.across_owners
+        equal = {row.id: equality(row, keys[row.id], across_owners=across) for row in rows if row.id in keys}
+        return Waits(self._connection, [id for id in equal if equal[id] in waiting])
 
     def keys(self, rows: Sequence[Any]) -> dict[int, str]:
         """Give the key of each row by which it may be equal to another."""

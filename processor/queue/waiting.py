@@ -1,8 +1,8 @@
 """Rows that wait: for their lane, or for an equal job. Who wakes them, and when.
 
 The settle of the job they wait for does, in its own transaction (`go_on`). What it could not see to (a row that was
-deleted by hand, more equals than a batch, a type whose row in `job_types` somebody holds) is found by `look`, which
-every processor does every few seconds. Waking too much does no harm: `admission` decides anew about each row.
+deleted by hand, more equals than a batch, a circle, a type whose row in `job_types` somebody holds) is found by `look`,
+which every processor does every few seconds. Waking too much does no harm: `admission` decides anew about each row.
 """
 
 from collections import Counter
@@ -19,7 +19,7 @@ from processor.db.database import Database, is_refusal
 from processor.db.dialects import Dialect
 from processor.errors import ValuesRefused
 from processor.lifecycle import FINAL, Reason, Status
-from processor.queue import duplicates
+from processor.queue import circles, duplicates
 from processor.queue.duplicates import Reused
 from processor.queue.rules import Rules
 from processor.queue.settlement import Settlement
@@ -49,33 +49,35 @@ def go_on(connection: Connection, dialect: Dialect, ours: Sequence[Settlement]) 
     A row that the database does not let us change must not cost those verdicts: it is left to `look`.
     """
     lanes = Counter((one.type, one.concurrency_key) for one in ours if one.concurrency_key is not None)
-    ended = {one.job_id: one for one in ours if one.key is not None and one.verdict.final}
-    if not lanes and not ended:
+    keyed = [one for one in ours if one.key is not None and (one.verdict.final or one.verdict.status is Status.WAITING)]
+    if not lanes and not keyed:
         return GoneOn()
     try:
         with connection.begin_nested():
-            return _go_on(connection, dialect, lanes, ended)
+            return _go_on(connection, dialect, lanes, {one.job_id: one for one in keyed})
     except DBAPIError as error:
         if not is_refusal(dialect, error):
             raise
         return GoneOn(unseen=True)
 
 
-def _go_on(connection: Connection, dialect: Dialect, lanes: Counter[Lane], ended: Mapping[int, Settlement]) -> GoneOn:
+def _go_on(connection: Connection, dialect: Dialect, lanes: Counter[Lane], keyed: Mapping[int, Settlement]) -> GoneOn:
     gone_on = GoneOn()
-    types = {type_ for type_, _ in lanes} | {one.type for one in ended.values()}
+    types = {type_ for type_, _ in lanes} | {one.type for one in keyed.values()}
     locked = _lock(connection, types)
     gone_on.unseen = locked != types
     for (type_, lane), places in lanes.items():
         if type_ in locked:
             gone_on.woken += _wake_lane(connection, (type_, lane), places)
-    seen = {id: one for id, one in ended.items() if one.type in locked}
+    seen = {id: one for id, one in keyed.items() if one.type in locked}
     told = {id: one.verdict.notify for id, one in seen.items() if one.verdict.status is Status.COMPLETED}
     equals = duplicates.waiters(connection, told, BATCH)
     gone_on.reused = _end_equals(connection, dialect, equals, lambda row: told[row.duplicate_of])
-    freed = duplicates.waiters(connection, seen.keys() - told.keys(), BATCH)
-    gone_on.woken += _wake(connection, [row.id for row in freed])
-    gone_on.unseen |= len(equals) >= BATCH or len(freed) >= BATCH
+    parents = {id for id, one in seen.items() if not one.verdict.final}  # perhaps of those that wait for them
+    freed = duplicates.waiters(connection, seen.keys() - told.keys() - parents, BATCH)
+    circling = duplicates.waiters(connection, parents, BATCH, circles.WAITED_FOR.is_not(None))
+    gone_on.woken += _wake(connection, [row.id for row in (*freed, *circling)])
+    gone_on.unseen |= any(len(rows) >= BATCH for rows in (equals, freed, circling))
     return gone_on
 
 
@@ -95,14 +97,15 @@ def look(database: Database, rules: Mapping[str, Rules], notifies: Notifies, wit
     completed, others = _settled_originals(database, rules)
 
     def end(connection: Connection, ids: Sequence[int]) -> list[Reused]:
-        rows = duplicates.waiters(connection, completed, BATCH, only=ids)
+        rows = duplicates.waiters(connection, completed, BATCH, jobs.c.id.in_(sorted(ids)))
         return _end_equals(connection, database.dialect, rows, lambda row: notifies(row.type, Status.COMPLETED))
 
     for ended in _all_or_each(database, _waiters(database, completed), end, refusals):
         gone_on.reused += ended
     freed = sum(_all_or_each(database, _waiters(database, others), _wake, refusals))
-    gone_on.woken += freed
-    gone_on.unseen = len(gone_on.reused) >= BATCH or freed >= BATCH or len(lanes) >= MOST_LANES
+    circling = sum(_all_or_each(database, _in_circles(database, rules), _wake, refusals))
+    gone_on.woken += freed + circling
+    gone_on.unseen = len(gone_on.reused) >= BATCH or max(freed, circling) >= BATCH or len(lanes) >= MOST_LANES
     if refusals:
         raise refusals[0]
     return gone_on
@@ -138,6 +141,11 @@ def _lost(database: Database, rules: Mapping[str, Rules]) -> Sequence[int]:
     rows = select(jobs.c.id).where(*lost, jobs.c.type.in_(sorted(rules))).limit(BATCH)
     with database.read() as connection:
         return connection.execute(rows).scalars().all()
+
+
+def _in_circles(database: Database, rules: Mapping[str, Rules]) -> Sequence[int]:
+    with database.read() as connection:
+        return circles.found(connection, rules)
 
 
 def _lock(connection: Connection, types: Collection[str]) -> set[str]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from processor.outcome import Kind
-from processor.queue import control, leases, turns_index
+from processor.queue import control, endings, leases, turns_index
 from processor.queue.explain import explain
 from processor.queue.rules import Rules
 from processor.queue.settle import settle
@@ -158,14 +158,16 @@ def _happen(queue: Queue, chance: random.Random, held: list[Any]) -> None:
         type_, lane = chance.choice("aab"), chance.choice(["NULL", "NULL", "'x'", "'y'"])
         key, owner = chance.choice(["NULL", "NULL", "'k'", "'l'"]), chance.choice(["NULL", "'me'"])
         payload, priority = chance.choice(["{}", '{"n": 1}']), chance.randint(1, 9)
+        parent = chance.choice(["NULL", "NULL", *(str(job.id) for job in held[-2:])])
         queue.insert(
-            "type, concurrency_key, key, owner, payload, priority",
-            f"'{type_}', {lane}, {key}, {owner}, '{payload}', {priority}",
+            "type, concurrency_key, key, owner, payload, priority, parent_id",
+            f"'{type_}', {lane}, {key}, {owner}, '{payload}', {priority}, {parent}",
         )
     while held and chance.random() < 0.6:
         job = held.pop(chance.randrange(len(held)))
         kind = chance.choice([Kind.RETURNED, Kind.RETURNED, Kind.RAISED, Kind.CANCELLED])
-        settle(queue.database, [verdict_of(job, kind, result="1" if kind is Kind.RETURNED else None)])
+        settled = settle(queue.database, [verdict_of(job, kind, result="1" if kind is Kind.RETURNED else None)])
+        endings.end(queue.database, settled.parents, lambda type_, status: True)
     if chance.random() < 0.4:
         aged = SOON[queue.kind].format(300 + 600 * chance.randint(0, 5))
         queue.rows(

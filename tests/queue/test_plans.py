@@ -137,6 +137,36 @@ def test_the_hot_statements_use_indexes_whatever_lies_in_the_table(full: Queue) 
             assert not sorts_for_a_few, f"it reads, and locks, all to give some: {statement}\n\n{plan}"
 
 
+def test_who_waits_for_whom_is_read_by_indexes(full: Queue) -> None:
+    """With 1,000 duplicates of a job that waits for its children, of which one is equal to it."""
+    key = "`key`" if full.kind == "mariadb" else '"key"'
+    columns = f"id, type, priority, {key}, parent_id, status, reason, started_at"
+    for row in (
+        "2000001, 'a', 10, 'c', NULL, 'waiting', 'children', '2026-01-01 00:00:00'",
+        "2000002, 'a', 10, 'c', 2000001, 'pending', NULL, NULL",
+        "2000003, 'a', 10, 'c', NULL, 'pending', NULL, NULL",
+        "2000004, 'a', 11, 'd', NULL, 'pending', NULL, NULL",
+        "2000005, 'a', 1, NULL, 2000004, 'scheduled', NULL, NULL",
+    ):
+        full.rows(f"INSERT INTO jobs ({columns}) VALUES ({row})")
+    numbers = SEQUENCE[full.kind].format(1000)
+    duplicate = "'a', 'c', 'waiting', 'duplicate', 2000001, 1000001 + n % 2"
+    full.rows(
+        f"INSERT INTO jobs (type, {key}, status, reason, duplicate_of, parent_id)"
+        f" SELECT {duplicate} FROM ({numbers}) AS numbers"
+    )
+    full.rows(ANALYZE[full.kind])
+    with heard(full) as sent:
+        jobs = full.take(types="a", jobs=2).jobs
+        assert [job.id for job in jobs] == [2000004, 2000002]
+        settle(full.database, [verdict_of(job, Kind.RETURNED) for job in jobs[:1]])
+        waiting.look(full.database, {"a": Rules()}, lambda type_, status: True)
+    for statement, parameters in sent:
+        if re.match(r"\s*(SELECT|UPDATE|WITH)", statement) and re.search(r"\bjobs\b", statement):
+            plan = _plan(full, statement, parameters)
+            assert not re.search(BAD[full.kind], plan), f"{statement}\n\n{plan}"
+
+
 def test_a_settle_reads_no_index_from_end_to_end_where_nobody_has_children(queue: Queue) -> None:
     """MariaDB read all of the index of parents for each row, when nearly none has one."""
     numbers = SEQUENCE[queue.kind].format(200_000)
