@@ -28,8 +28,8 @@ def read_cursor(cursor: str | None, which: Any) -> int | None:
         before_id, mark = None, ""
     if before_id is None or mark != _mark(before_id, which) or before_id >= 2**63:
         raise Problem(
-            HTTPStatus.BAD_REQUEST,
-            "The cursor is not one that this list gave.",
+            HTTPStatus.NOT_FOUND,
+            "There is no such page: the cursor is not one that this list gave.",
             "Give the `next` of the page before, with the same filters.",
         )
     return before_id

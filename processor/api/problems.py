@@ -1,5 +1,6 @@
 """Errors as `application/problem+json` (RFC 9457): what happened, what follows, and what to do as `remedy`."""
 
+import re
 import uuid
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -103,7 +104,8 @@ def install(app: FastAPI) -> None:
     async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         said = {404: "There is nothing at this address.", 405: "This address does not know the method."}
-        return answer(error.status_code, said.get(error.status_code, str(error.detail)), headers=error.headers)
+        headers = {"Allow": _allowed(request)} if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED else error.headers
+        return answer(error.status_code, said.get(error.status_code, str(error.detail)), headers=headers)
 
     async def bug(request: Request, error: Exception) -> Response:
         return unexpected(error)
@@ -113,6 +115,17 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, not_valid)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(Exception, bug)
+
+
+def _allowed(request: Request) -> str:
+    """Name the methods of all routes of an address; the framework names those of the first."""
+    paths: dict[str, set[str]] = {}
+    for path, operations in request.app.openapi()["paths"].items():
+        paths.setdefault(re.sub(r"{[a-z_]+}", "[^/]+", path), set()).update(method.upper() for method in operations)
+    address = request.scope["path"]
+    exact = [methods for path, methods in paths.items() if path == address]
+    found = exact or [methods for path, methods in paths.items() if re.fullmatch(path, address)]
+    return ", ".join(sorted(set().union(*found)))
 
 
 def _field(error: Any) -> str:

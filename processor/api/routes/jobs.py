@@ -177,7 +177,7 @@ def clean_up(given: shapes.Cleanup, service: Served, caller: Writer) -> Any:
     return {"jobs": verb(service.database, which), "dry_run": given.dry_run}
 
 
-@router.get("/{job_id}", response_model=shapes.Job)
+@router.get("/{job_id:int}", response_model=shapes.Job)
 def one(job_id: shapes.JobId, service: Served, caller: Reader) -> Any:
     """Give a job with all that its row says."""
     return _whole(service, caller, job_id)
@@ -189,7 +189,7 @@ def _whole(service: Service, caller: Caller, job_id: int) -> lookup.Row:
     return {**summary(service, row), **values, "children": lookup.children(service.database, job_id)}
 
 
-@router.patch("/{job_id}", response_model=shapes.Job)
+@router.patch("/{job_id:int}", response_model=shapes.Job)
 def change(job_id: shapes.JobId, given: shapes.JobChange, service: Served, caller: Writer) -> Any:
     """Change the priority of a job that has not ended."""
 
@@ -199,7 +199,7 @@ def change(job_id: shapes.JobId, given: shapes.JobChange, service: Served, calle
     return _steer(service, caller, job_id, verb, "its priority cannot be changed")
 
 
-@router.delete("/{job_id}", status_code=HTTPStatus.NO_CONTENT)
+@router.delete("/{job_id:int}", status_code=HTTPStatus.NO_CONTENT)
 def delete(job_id: shapes.JobId, service: Served, caller: Writer) -> None:
     """Delete a job that does not run, with its events, errors and notifications."""
     if not control.remove(service.database, one_job(caller, job_id)):
@@ -207,7 +207,7 @@ def delete(job_id: shapes.JobId, service: Served, caller: Writer) -> None:
         raise _not_now(row, "it cannot be deleted")
 
 
-@router.get("/{job_id}/result", responses={200: {"content": {"application/json": {}}}})
+@router.get("/{job_id:int}/result", responses={200: {"content": {"application/json": {}}}})
 def result(job_id: shapes.JobId, service: Served, caller: Reader) -> JSONResponse:
     """Give what the handler returned, and nothing around it. 409 while the job has no result."""
     row = lookup.job(service.database, job_id, owner=caller.owner)
@@ -216,14 +216,14 @@ def result(job_id: shapes.JobId, service: Served, caller: Reader) -> JSONRespons
     return JSONResponse(shown(row["result"], service.mask))
 
 
-@router.get("/{job_id}/errors", response_model=shapes.JobErrors)
+@router.get("/{job_id:int}/errors", response_model=shapes.JobErrors)
 def errors(job_id: shapes.JobId, service: Served, caller: Reader) -> Any:
     """Give the failed attempts, oldest first."""
     lookup.job(service.database, job_id, owner=caller.owner)
     return {"items": [summary(service, row) for row in lookup.errors(service.database, job_id)]}
 
 
-@router.get("/{job_id}/events", response_model=shapes.JobEvents)
+@router.get("/{job_id:int}/events", response_model=shapes.JobEvents)
 def events(
     job_id: shapes.JobId,
     service: Served,
@@ -238,7 +238,7 @@ def events(
     return {"items": items, "next": items[-1]["number"] if len(rows) > limit else None}
 
 
-@router.get("/{job_id}/explain", response_model=shapes.Explanation)
+@router.get("/{job_id:int}/explain", response_model=shapes.Explanation)
 def explain(job_id: shapes.JobId, service: Served, caller: Reader) -> Any:
     """Say why a job does not run: every rule that keeps it, by the claim's own code."""
     lookup.job(service.database, job_id, owner=caller.owner)
@@ -246,7 +246,7 @@ def explain(job_id: shapes.JobId, service: Served, caller: Reader) -> Any:
     return {name: getattr(found, name) for name in shapes.Explanation.model_fields}
 
 
-@router.post("/{job_id}/cancel", response_model=shapes.Job)
+@router.post("/{job_id:int}/cancel", response_model=shapes.Job)
 def cancel(job_id: shapes.JobId, service: Served, caller: Writer) -> Any:
     """Cancel a job: what waits ends at once, what runs is asked to stop and then killed."""
 
@@ -257,25 +257,25 @@ def cancel(job_id: shapes.JobId, service: Served, caller: Writer) -> Any:
     return _steer(service, caller, job_id, verb, "it cannot be cancelled", again=lambda row: row["cancel_requested"])
 
 
-@router.post("/{job_id}/pause", response_model=shapes.Job)
+@router.post("/{job_id:int}/pause", response_model=shapes.Job)
 def pause(job_id: shapes.JobId, service: Served, caller: Writer) -> Any:
     """Keep a job that waits from being run until it is resumed."""
     return _steer(service, caller, job_id, control.pause, "it cannot be paused")
 
 
-@router.post("/{job_id}/resume", response_model=shapes.Job)
+@router.post("/{job_id:int}/resume", response_model=shapes.Job)
 def resume(job_id: shapes.JobId, service: Served, caller: Writer) -> Any:
     """Let a paused job be run again."""
     return _steer(service, caller, job_id, control.resume, "it cannot be resumed")
 
 
-@router.post("/{job_id}/retry", response_model=shapes.Job)
+@router.post("/{job_id:int}/retry", response_model=shapes.Job)
 def retry(job_id: shapes.JobId, service: Served, caller: Writer) -> Any:
     """Put a finished job back as if it were new; its errors and events are kept."""
     return _steer(service, caller, job_id, control.retry, "it cannot be retried")
 
 
-@router.post("/{job_id}/run-now", response_model=shapes.Job)
+@router.post("/{job_id:int}/run-now", response_model=shapes.Job)
 def run_now(job_id: shapes.JobId, service: Served, caller: Writer) -> Any:
     """Let a job that was to run later be run now."""
     return _steer(service, caller, job_id, control.run_now, "it is not waiting for a time")

@@ -39,7 +39,7 @@ def read_all(service: Served, caller: Writer) -> Any:
     return {"marked": control.mark_read(service.database, owner=caller.owner)}
 
 
-@router.post("/{id}/read", response_model=shapes.MarkedRead)
+@router.post("/{id:int}/read", response_model=shapes.MarkedRead)
 def read_one(id: Annotated[int, Path(ge=1, le=shapes.LARGEST)], service: Served, caller: Writer) -> Any:
     """Mark one notification as read; once more changes nothing."""
     if not lookup.has_notification(service.database, id, owner=caller.owner):
