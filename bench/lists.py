@@ -33,7 +33,7 @@ AGO = {
 }
 NUMBERS = {
     "postgresql": "SELECT n FROM generate_series({first}, {last}) AS s (n)",
-    "mariadb": "SELECT seq AS n FROM seq_{first}_to_{last}",
+    "mariadb": "SELECT CAST(seq AS SIGNED) AS n FROM seq_{first}_to_{last}",
     "sqlite": "WITH RECURSIVE s (n) AS (SELECT {first} UNION ALL SELECT n + 1 FROM s WHERE n < {last}) SELECT n FROM s",
 }
 STATUS = (

@@ -190,10 +190,10 @@ def _times(sample: Iterable[Any]) -> tuple[Times, dict[str, Times]]:
 
 
 def _spread(seconds: Iterable[float]) -> Spread | None:
-    ordered = sorted(max(0.0, one) for one in seconds)
+    ordered = sorted(seconds)
     if not ordered:
         return None
-    return Spread(*(ordered[math.ceil(len(ordered) * percent / 100) - 1] for percent in (50, 95, 99)))
+    return Spread(*(max(0.0, ordered[math.ceil(len(ordered) * percent / 100) - 1]) for percent in (50, 95, 99)))
 
 
 def _buckets(end: datetime, ended: Iterable[Any], seconds: float, bucket_seconds: int) -> tuple[Bucket, ...]:

@@ -14,7 +14,6 @@ from sqlalchemy import (
     Interval,
     bindparam,
     cast,
-    extract,
     func,
     select,
     text,
@@ -92,7 +91,7 @@ class PostgreSQL(Dialect):
 
     def seconds_since(self, instant: ColumnElement[Any]) -> ColumnElement[float]:
         passed = type_coerce(now(), DateTime(timezone=True)) - type_coerce(instant, DateTime(timezone=True))
-        return cast(extract("epoch", passed), Float(53))
+        return func.date_part("epoch", passed, type_=Float(53))  # EXTRACT is numeric, and takes twice as long
 
     def bytes_of(self, value: ColumnElement[Any]) -> ColumnElement[int]:
         return func.octet_length(cast(value, LongText))
