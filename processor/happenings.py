@@ -325,6 +325,39 @@ class DeletionRefused:
     error: str
 
 
+@dataclass(frozen=True, slots=True)
+class ServerStarted:
+    """`jobtable serve` answers; `is_open`: there is no token yet, so everybody on this machine may do everything."""
+
+    address: str
+    is_open: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ServerStopped:
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class RequestUnanswered:
+    """A request could not be answered because the database is away, has no room, or has other tables."""
+
+    method: str
+    path: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFailed:
+    """A request met a bug of ours; `number` is what the answer names, `trace` where it happened."""
+
+    number: str
+    method: str
+    path: str
+    error: str
+    trace: str
+
+
 Listener = Callable[[object], None]
 
 

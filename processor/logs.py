@@ -63,6 +63,10 @@ LINES: dict[type, tuple[str, str]] = {
     h.SlotsUsed: ("debug", "slots_counted"),
     h.RowsDeleted: ("debug", "rows_deleted"),
     h.DeletionRefused: ("error", "deletion_refused"),
+    h.ServerStarted: ("info", "server_started"),
+    h.ServerStopped: ("info", "server_stopped"),
+    h.RequestUnanswered: ("warning", "request_unanswered"),
+    h.RequestFailed: ("error", "request_failed"),
 }
 """Level and event of each happening. A job that failed for good is a warning, whatever the table says."""
 

@@ -5,6 +5,7 @@ from processor.settings import load
 app.mount("/jobs", application(load("jobtable.toml")))
 """
 
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,12 +13,14 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
+from processor import logs
 from processor.api import problems
 from processor.api.access import Doorkeeper
 from processor.api.gate import Gate
 from processor.api.routes import health, jobs, notifications, processors, schedules, statistics, types
 from processor.api.service import Service
 from processor.db.database import Database
+from processor.happenings import Listener
 from processor.settings import Settings
 from processor.version import our_version
 
@@ -44,10 +47,17 @@ _SCHEMA = {
 }
 
 
-def application(settings: Settings, database: Database | None = None, *, is_loopback: bool | None = None) -> FastAPI:
+def application(
+    settings: Settings,
+    database: Database | None = None,
+    *,
+    is_loopback: bool | None = None,
+    tell: Listener | None = None,
+) -> FastAPI:
     """Make the application. Without a `database` it opens the one of the settings, and closes it at its end.
 
-    `is_loopback` says that only this machine reaches it, which lets everybody in as long as there is no token.
+    `is_loopback` says that only this machine reaches it, which lets everybody in as long as there is no token. `tell`
+    hears of what an operator should know; without it lines are written to the standard error.
     """
     opened = database or _open(settings)
     loopback = settings.serve.is_loopback if is_loopback is None else is_loopback
@@ -69,7 +79,7 @@ def application(settings: Settings, database: Database | None = None, *, is_loop
         settings.serve.read_only,
         settings.processor.max_payload_bytes,
     )
-    problems.install(app)
+    problems.install(app, tell or logs.configure(settings.log, sys.stderr))
     api = APIRouter(prefix=PREFIX, responses={"4XX": _PROBLEM, "5XX": _PROBLEM})
     for routes in (jobs, statistics, notifications, types, schedules, processors):
         api.include_router(routes.router)

@@ -1,12 +1,12 @@
 """Errors as `application/problem+json` (RFC 9457): what happened, what follows, and what to do as `remedy`."""
 
 import re
+import traceback
 import uuid
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
@@ -24,6 +24,7 @@ from processor.errors import (
     Unauthorized,
     ValuesRefused,
 )
+from processor.happenings import Listener, RequestFailed, RequestUnanswered
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER = {HTTPStatus.TOO_MANY_REQUESTS: "10", HTTPStatus.SERVICE_UNAVAILABLE: "5"}
@@ -39,6 +40,8 @@ _STATUS: tuple[tuple[type[JobtableError], HTTPStatus], ...] = (
     (DatabaseUnreachable, HTTPStatus.SERVICE_UNAVAILABLE),
     (SchemaError, HTTPStatus.SERVICE_UNAVAILABLE),
 )
+TRACE = 1800
+"""Letters of a trace that are told: its end says where."""
 NAMED = 5
 """Fields of a request that one answer names."""
 
@@ -65,31 +68,19 @@ def answer(
     return JSONResponse(told, status, {**waits, **challenge, **(headers or {})}, MEDIA_TYPE)
 
 
-def of(error: JobtableError) -> Response:
-    """Give the answer for an error that people should read; database addresses stay here."""
-    status = next((status for kind, status in _STATUS if isinstance(error, kind)), None)
-    if status is HTTPStatus.SERVICE_UNAVAILABLE:
-        structlog.get_logger().warning("api_database_away", error=str(error))
-        return answer(status, "The database cannot be reached or has no room. Nothing was changed.", "Try again later.")
-    if status is None:
-        return unexpected(error)
-    return answer(status, error.message, error.remedy)
-
-
-def unexpected(error: Exception) -> Response:
-    """Log what is a bug of ours, and answer with the number under which it stands in the log."""
-    number = uuid.uuid4().hex[:12]
-    structlog.get_logger().error("api_failed", number=number, exc_info=error)
-    detail = "The server met an error of its own. What was asked for may have been done or not."
-    return answer(500, detail, f"Look for {number} in the server's log.", number=number)
-
-
-def install(app: FastAPI) -> None:
-    """Let every error of an application be answered in this shape."""
+def install(app: FastAPI, tell: Listener) -> None:
+    """Let every error of an application be answered in this shape; `tell` hears of what an operator should know."""
 
     async def ours(request: Request, error: Exception) -> Response:
         assert isinstance(error, JobtableError)
-        return of(error)
+        status = next((status for kind, status in _STATUS if isinstance(error, kind)), None)
+        if status is None:
+            return _unexpected(request, error, tell)
+        if status is HTTPStatus.SERVICE_UNAVAILABLE:  # its message names addresses
+            tell(RequestUnanswered(request.method, request.scope["path"], str(error)))
+            detail = "The database cannot be reached, has no room or is not migrated. Nothing was changed."
+            return answer(status, detail, "Try again later.")
+        return answer(status, error.message, error.remedy)
 
     async def wrong(request: Request, error: Exception) -> Response:
         assert isinstance(error, Problem)
@@ -108,13 +99,22 @@ def install(app: FastAPI) -> None:
         return answer(error.status_code, said.get(error.status_code, str(error.detail)), headers=headers)
 
     async def bug(request: Request, error: Exception) -> Response:
-        return unexpected(error)
+        return _unexpected(request, error, tell)
 
     app.add_exception_handler(JobtableError, ours)
     app.add_exception_handler(Problem, wrong)
     app.add_exception_handler(RequestValidationError, not_valid)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(Exception, bug)
+
+
+def _unexpected(request: Request, error: Exception, tell: Listener) -> Response:
+    """Answer for a bug of ours with the number under which it stands in the log."""
+    number = uuid.uuid4().hex[:12]
+    trace = "".join(traceback.format_exception(error))[-TRACE:]
+    tell(RequestFailed(number, request.method, request.scope["path"], f"{type(error).__name__}: {error}", trace))
+    detail = "The server met an error of its own. What was asked for may have been done or not."
+    return answer(500, detail, f"Look for {number} in the server's log.", number=number)
 
 
 def _allowed(request: Request) -> str:

@@ -1,12 +1,15 @@
 """The server process: refuses what is not safe, listens, and ends when it is told to."""
 
 import socket
+import sys
 
 import uvicorn
 
+from processor import logs
 from processor.api.app import application
 from processor.db.database import Database
 from processor.errors import StartRefused
+from processor.happenings import ServerStarted, ServerStopped
 from processor.queue import tokens
 from processor.settings import Settings
 
@@ -29,10 +32,11 @@ def is_open(settings: Settings, database: Database) -> bool:
     return True
 
 
-def run(settings: Settings, database: Database) -> None:
+def run(settings: Settings, database: Database, *, is_open: bool) -> None:
     """Serve until a signal ends it. Raises `StartRefused` where the address cannot be had."""
+    tell = logs.configure(settings.log, sys.stderr)
     config = uvicorn.Config(
-        application(settings, database),
+        application(settings, database, tell=tell),
         log_config=None,
         access_log=False,
         server_header=False,
@@ -43,7 +47,11 @@ def run(settings: Settings, database: Database) -> None:
         lifespan="on",
     )
     with _listening(settings.serve.address) as listener:
+        host, port = listener.getsockname()[:2]
+        address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        tell(ServerStarted(address, is_open))
         uvicorn.Server(config).run(sockets=[listener])
+        tell(ServerStopped(address))
 
 
 def _listening(address: tuple[str, int]) -> socket.socket:

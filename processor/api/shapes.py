@@ -1,7 +1,7 @@
 """What goes in and comes out, as the description of the API shows it."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -10,15 +10,17 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    Strict,
     StringConstraints,
+    ValidationInfo,
     WithJsonSchema,
+    field_validator,
 )
 
 from models.types import NAME_LENGTH
 
 Row = dict[str, Any]
-LARGEST = 2**63 - 1
+LARGEST = 2**53 - 1
+"""The largest number that every reader of JSON keeps; no table has as many rows."""
 SMALL = 32_767
 JobId = Annotated[int, Field(ge=1, le=LARGEST, description="number of the job")]
 
@@ -43,10 +45,10 @@ def _is_naive(value: Any) -> bool:
     return isinstance(value, datetime) and value.tzinfo is None
 
 
-def _no_other_kind(value: Any) -> Any:
-    """Refuse what would be read as a number: a text, true and false."""
-    if isinstance(value, bool | str):
-        raise ValueError("expected a number")
+def no_number(value: Any) -> Any:
+    """Refuse a number of seconds where an instant is wanted."""
+    if isinstance(value, str) and value.replace(".", "").replace("-", "").isdigit():
+        raise ValueError("expected an instant such as 2026-01-31T08:00:00Z")
     return value
 
 
@@ -56,10 +58,6 @@ def _a_text(value: Any) -> Any:
     return value
 
 
-Whole = Annotated[int, BeforeValidator(_no_other_kind)]
-Number = Annotated[float, BeforeValidator(_no_other_kind)]
-Truth = Annotated[bool, Strict()]
-GivenId = Annotated[Whole, Field(ge=1, le=LARGEST)]
 Moment = Annotated[
     AwareDatetime,
     BeforeValidator(_a_text),
@@ -71,7 +69,20 @@ Moment = Annotated[
 class Given(BaseModel):
     """What a request gives: nothing but these fields."""
 
-    model_config = ConfigDict(extra="forbid", strict=False)
+    model_config = ConfigDict(extra="forbid")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _of_its_kind(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse what would be read as something else: texts and truths as numbers, numbers as truths."""
+        assert info.field_name is not None
+        annotation = cls.model_fields[info.field_name].annotation
+        kinds = {annotation, *get_args(annotation)}
+        if kinds & {int, float} and isinstance(value, bool | str):
+            raise ValueError("expected a number")
+        if bool in kinds and not isinstance(value, bool):
+            raise ValueError("expected true or false")
+        return value
 
 
 class NewJob(Given):
@@ -82,17 +93,17 @@ class NewJob(Given):
 
     type: Name = Field(description="what sort of job; names the handler")
     payload: Any = Field(default_factory=dict, description="JSON for the handler")
-    priority: Whole = Field(default=5, ge=-SMALL, le=SMALL, description="higher runs first")
-    delay_seconds: Number | None = Field(default=None, ge=0, le=1e9, allow_inf_nan=False, description="not before")
+    priority: int = Field(default=5, ge=-SMALL, le=SMALL, description="higher runs first")
+    delay_seconds: float | None = Field(default=None, ge=0, le=1e9, allow_inf_nan=False, description="not before")
     run_at: Moment | None = Field(default=None, description="not before this instant")
     expires_at: Moment | None = Field(default=None, description="too late to start after this instant")
     owner: Name | None = Field(default=None, description="whom it belongs to; a token with an owner gives its own")
     key: Name | None = Field(default=None, description="your identity for the work: an equal one is not done twice")
     subject: Name | None = Field(default=None, description="what it is about, such as chapter:123")
     concurrency_key: Name | None = Field(default=None, description="lane: those of a lane run one at a time")
-    max_attempts: Whole | None = Field(default=None, ge=1, le=SMALL)
-    timeout_seconds: Number | None = Field(default=None, gt=0, le=1e9, allow_inf_nan=False)
-    parent_id: GivenId | None = Field(default=None, description="the job that waits for this one")
+    max_attempts: int | None = Field(default=None, ge=1, le=SMALL)
+    timeout_seconds: float | None = Field(default=None, gt=0, le=1e9, allow_inf_nan=False)
+    parent_id: JobId | None = Field(default=None, description="the job that waits for this one")
     fail_on: str | None = Field(default=None, pattern="^(any|all|[1-9][0-9]{0,8})$")
     on_complete: Name | None = Field(default=None, description="type of the job that follows when it completes")
     on_failure: Name | None = Field(default=None, description="type of the job that follows when it fails")
@@ -107,15 +118,15 @@ class Batch(Given):
 
 
 class JobChange(Given):
-    priority: Whole = Field(ge=-SMALL, le=SMALL, description="higher runs first")
+    priority: int = Field(ge=-SMALL, le=SMALL, description="higher runs first")
 
 
 class Cleanup(Given):
     which: Literal["completed", "failed", "all"] = Field(description="finished jobs: cancelled ones are of `all`")
     type: Name | None = None
     subject: Name | None = None
-    older_than_seconds: Number | None = Field(default=None, ge=0, le=1e10, allow_inf_nan=False)
-    dry_run: Truth = Field(default=False, description="count only")
+    older_than_seconds: float | None = Field(default=None, ge=0, le=1e10, allow_inf_nan=False)
+    dry_run: bool = Field(default=False, description="count only")
 
 
 class JobSummary(BaseModel):
@@ -266,12 +277,12 @@ class Types(BaseModel):
 
 
 class TypeChange(Given):
-    max_concurrent: Whole | None = Field(default=None, ge=0, le=1_000_000)
+    max_concurrent: int | None = Field(default=None, ge=0, le=1_000_000)
     rate: str | None = Field(default=None, max_length=50, description='such as 10/min, or "unlimited"')
 
 
 class TypePause(Given):
-    seconds: Number | None = Field(default=None, gt=0, le=1e9, allow_inf_nan=False, description="null: until resumed")
+    seconds: float | None = Field(default=None, gt=0, le=1e9, allow_inf_nan=False, description="null: until resumed")
 
 
 class Processor(BaseModel):
@@ -302,16 +313,16 @@ PlainName = Annotated[str, StringConstraints(pattern="^[A-Za-z0-9][A-Za-z0-9_.:-
 class ScheduleChange(Given):
     type: Name | None = Field(default=None, description="type of the jobs it makes")
     payload: Any = None
-    priority: Whole = Field(default=5, ge=-SMALL, le=SMALL)
+    priority: int = Field(default=5, ge=-SMALL, le=SMALL)
     owner: Name | None = None
     subject: Name | None = None
     cron: Name | None = Field(default=None, description="five fields, six with seconds in front, or @daily")
-    every_seconds: Number | None = Field(default=None, gt=0, le=1e9, allow_inf_nan=False, description="instead of cron")
+    every_seconds: float | None = Field(default=None, gt=0, le=1e9, allow_inf_nan=False, description="instead of cron")
     time_zone: Name = "UTC"
-    jitter_seconds: Number = Field(default=0, ge=0, le=1e6, allow_inf_nan=False)
+    jitter_seconds: float = Field(default=0, ge=0, le=1e6, allow_inf_nan=False)
     catch_up: Literal["none", "once", "all"] = "once"
-    catch_up_limit: Whole = Field(default=100, ge=1, le=1000)
-    skip_if_running: Truth = False
+    catch_up_limit: int = Field(default=100, ge=1, le=1000)
+    skip_if_running: bool = False
 
 
 class Schedule(BaseModel):

@@ -24,10 +24,7 @@ def serve(session: Session) -> None:
             f"The API needs libraries that are not installed ({error.name}).", 'Run pip install "jobtable[web]".'
         ) from error
     with session.database() as database:
-        if server.is_open(session.settings, database):
-            said = (
-                "warning: there is no token yet, so everybody on this machine may do everything: jobtable token create"
-            )
-            click.echo(said, err=True)
-        click.echo(f"serving http://{session.settings.serve.listen}/api/v1", err=True)
-        server.run(session.settings, database)
+        is_open = server.is_open(session.settings, database)
+        if is_open:
+            click.echo("warning: There is no token yet, so everybody on this machine may do everything.", err=True)
+        server.run(session.settings, database, is_open=is_open)

@@ -1,39 +1,52 @@
 """The description of the API, and every operation of it put to the test by what it says of itself."""
 
-import warnings
-from typing import Any
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from tests.api.conftest import Api
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    import schemathesis
-
-EXAMPLES = 15
-"""Requests of each kind to each operation, on each database."""
+EXAMPLES = 3
+"""Requests that are made up at random for each operation, beside those for each border of what it takes."""
 
 
-def test_every_path_is_described(api: Api) -> None:
+def test_every_operation_is_described(api: Api) -> None:
     described = api.client.get("/api/v1/openapi.json").json()
     assert described["openapi"].startswith("3.1")
-    operations = [op for path in described["paths"].values() for op in path.values()]
+    operations = [operation for path in described["paths"].values() for operation in path.values()]
     assert len(operations) > 30
-    assert all(op["summary"] and op["description"] for op in operations)
-    assert len({op["operationId"] for op in operations}) == len(operations)
+    assert all(operation["summary"] and operation["description"] for operation in operations)
+    assert len({operation["operationId"] for operation in operations}) == len(operations)
 
 
-def test_no_answer_of_the_description_loads_anything_from_elsewhere(api: Api) -> None:
-    assert "http://" not in api.client.get("/api/v1/openapi.json").text.replace("http://localhost", "")
-
-
-@pytest.mark.parametrize("token", ["none", "admin", "owner"])
-def test_every_operation_keeps_its_promises(api: Api, token: str) -> None:
-    """No 500, no answer that the description does not know, whatever is sent."""
-    headers: dict[str, Any] = {}
-    if token != "none":
-        client = api.asks_as(None, "admin") if token == "admin" else api.asks_as("ann", "read", "write")
-        headers = {"Authorization": client.headers["Authorization"]}
-    api.make(api.asks_as(None, "admin") if token != "none" else None, owner="ann", subject="s")
-    schema = schemathesis.openapi.from_url(f"{api.client.base_url}/api/v1/openapi.json", headers=headers)
+@pytest.mark.parametrize("who", ["anybody", "admin", "owner"])
+@pytest.mark.timeout(400)
+def test_every_operation_keeps_its_promises(api: Api, who: str, tmp_path: Path) -> None:
+    """No 500, no answer that the description does not know, nothing taken that it refuses, whatever is sent."""
+    if who == "owner" and api.queue.kind != "sqlite":
+        pytest.skip("what an owner may do differs by no word of SQL; once is enough")
+    client = {"anybody": lambda: api.client, "admin": lambda: api.asks_as(None, "admin")}.get(
+        who, lambda: api.asks_as("ann")
+    )()
+    api.make(client, subject="s", key="k")
+    token = client.headers.get("Authorization")
+    ran = subprocess.run(
+        [
+            str(Path(sys.executable).with_name("schemathesis")),
+            "run",
+            str(api.client.base_url.join("/api/v1/openapi.json")),
+            *("--checks", "all", "--phases", "examples,coverage,fuzzing", "--max-examples", str(EXAMPLES)),
+            *("--generation-deterministic", "--no-color"),
+            *(("--header", f"Authorization: {token}") if token else ()),
+        ],
+        cwd=tmp_path,
+        env={**os.environ, "HOME": str(tmp_path), "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout[-20_000:] + ran.stderr
+    assert "No issues found" in ran.stdout

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import JSONResponse
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, BeforeValidator
 
 from processor.api import shapes
 from processor.api.access import Caller
@@ -27,6 +27,7 @@ MOST = 200
 """Items of a page."""
 Limit = Annotated[int, Query(ge=1, le=MOST, description="items of this page")]
 Cursor = Annotated[str | None, Query(max_length=200, description="`next` of the page before")]
+InstantQuery = Annotated[AwareDatetime | None, BeforeValidator(shapes.no_number), Query()]
 NameQuery = Annotated[shapes.Name | None, Query()]
 
 
@@ -46,7 +47,12 @@ def make(new: shapes.NewJob, response: Response, service: Served, caller: Writer
     return shapes.Made(id=made.id, new=made.new)
 
 
-@router.post("/batch", status_code=HTTPStatus.ACCEPTED, response_model=shapes.ManyMade)
+@router.post(
+    "/batch",
+    status_code=HTTPStatus.ACCEPTED,
+    response_model=shapes.ManyMade,
+    responses={200: {"model": shapes.ManyMade, "description": "the parent is there already"}},
+)
 def make_many(batch: shapes.Batch, response: Response, service: Served, caller: Writer) -> Any:
     """Make many jobs, all or none; with a `parent` they are its children."""
     new = [_new_job(one, caller) for one in batch.jobs]
@@ -110,8 +116,8 @@ def listing(
     key: NameQuery = None,
     text: Annotated[str | None, Query(min_length=1, max_length=200, description="part of a name or an error")] = None,
     parent: Annotated[shapes.JobId | None, Query()] = None,
-    created_after: Annotated[AwareDatetime | None, Query()] = None,
-    created_before: Annotated[AwareDatetime | None, Query()] = None,
+    created_after: InstantQuery = None,
+    created_before: InstantQuery = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Any:

@@ -17,7 +17,7 @@ router = APIRouter(prefix="/statistics", tags=["statistics"])
 def over(
     service: Served,
     caller: Reader,
-    seconds: Annotated[float, Query(gt=0, le=30 * 86400, description="the window, which ends now")] = 3600.0,
+    seconds: Annotated[float, Query(ge=1, le=30 * 86400, description="the window, which ends now")] = 3600.0,
     type: NameQuery = None,
     owner: NameQuery = None,
 ) -> Any:
