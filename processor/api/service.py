@@ -52,9 +52,12 @@ Served = Annotated[Service, Depends(service_of)]
 def caller_of(request: Request, service: Served) -> Caller:
     """Find out who asks. Raises `Unauthorized`, `TooMany`."""
     address = request.client.host if request.client else ""
+    authorization = request.headers.get("authorization")
     try:
-        return service.doorkeeper.caller(request.headers.get("authorization"))
+        return service.doorkeeper.caller(authorization)
     except Unauthorized as error:
+        if authorization is None:  # who shows nothing guesses nothing
+            raise
         if service.doorkeeper.is_blocked(address):  # who has a valid token is let in, whoever else comes from there
             raise TooMany("Too many requests with a wrong token came from this address.", "Wait a minute.") from error
         service.doorkeeper.failed(address)

@@ -1,12 +1,14 @@
 """The description of the API, and every operation of it put to the test by what it says of itself."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from processor.api import failures
 from tests.api.conftest import Api
 
 EXAMPLES = 3
@@ -22,15 +24,17 @@ def test_every_operation_is_described(api: Api) -> None:
     assert len({operation["operationId"] for operation in operations}) == len(operations)
 
 
-@pytest.mark.parametrize("who", ["anybody", "admin", "owner"])
+@pytest.mark.parametrize(
+    ("who", "phases"), [("anybody", "examples,coverage,fuzzing"), ("admin", "coverage"), ("owner", "coverage")]
+)
 @pytest.mark.timeout(400)
-def test_every_operation_keeps_its_promises(api: Api, who: str, tmp_path: Path) -> None:
+def test_every_operation_keeps_its_promises(
+    api: Api, who: str, phases: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """No 500, no answer that the description does not know, nothing taken that it refuses, whatever is sent."""
-    if who == "owner" and api.queue.kind != "sqlite":
-        pytest.skip("what an owner may do differs by no word of SQL; once is enough")
-    client = {"anybody": lambda: api.client, "admin": lambda: api.asks_as(None, "admin")}.get(
-        who, lambda: api.asks_as("ann")
-    )()
+    monkeypatch.setattr(failures, "MOST_FAILURES", 1_000_000)  # it tries wrong tokens and wants a 401 for each
+    clients = {"anybody": lambda: api.client, "admin": lambda: api.asks_as(None, "admin")}
+    client = clients.get(who, lambda: api.asks_as("ann"))()
     api.make(client, subject="s", key="k")
     token = client.headers.get("Authorization")
     ran = subprocess.run(
@@ -38,7 +42,7 @@ def test_every_operation_keeps_its_promises(api: Api, who: str, tmp_path: Path) 
             str(Path(sys.executable).with_name("schemathesis")),
             "run",
             str(api.client.base_url.join("/api/v1/openapi.json")),
-            *("--checks", "all", "--phases", "examples,coverage,fuzzing", "--max-examples", str(EXAMPLES)),
+            *("--checks", "all", "--phases", phases, "--max-examples", str(EXAMPLES)),
             *("--generation-deterministic", "--no-color"),
             *(("--header", f"Authorization: {token}") if token else ()),
         ],
@@ -49,4 +53,6 @@ def test_every_operation_keeps_its_promises(api: Api, who: str, tmp_path: Path) 
         check=False,
     )
     assert ran.returncode == 0, ran.stdout[-20_000:] + ran.stderr
-    assert "No issues found" in ran.stdout
+    generated = re.search(r"([0-9]+) generated, ([0-9]+) passed", ran.stdout)
+    assert generated is not None, ran.stdout[-2000:]
+    assert int(generated[2]) > 200
