@@ -113,7 +113,10 @@ class Job(Base):
         CheckConstraint("cancel_requested IN (0, 1)", name="jobs_cancel_requested_is_true_or_false").ddl_if(
             dialect=WITHOUT_BOOLEANS  # type: ignore[arg-type]
         ),
-        {"comment": "jobtable: the table is the queue; insert a row with a type to have it run"},
+        {
+            "comment": "jobtable: the table is the queue; insert a row with a type to have it run",
+            "sqlite_autoincrement": True,  # no id comes twice: what is left of a deleted job belongs to no other
+        },
     )
 
 
@@ -254,16 +257,18 @@ class JobEvent(Base):
     number: Mapped[int] = mapped_column(
         Identity, primary_key=True, autoincrement=False, comment="1, 2, 3 … within the job, without gaps"
     )
-    attempt: Mapped[int] = mapped_column(Integer, comment="the try that said it")
+    attempt: Mapped[int] = mapped_column(Integer, comment="the try that said it; of a state: jobs.attempt since then")
     kind: Mapped[str] = mapped_column(Name, comment="progress, log, output or state")
-    level: Mapped[str | None] = mapped_column(Name, comment="of a log line: debug to error, stdout or stderr")
+    level: Mapped[str | None] = mapped_column(
+        Name, comment="of a log line: debug to error, stdout or stderr; of a state: the status"
+    )
     percent: Mapped[float | None] = mapped_column(Float(53), comment="of a progress")
-    text: Mapped[str | None] = mapped_column(LongText, comment="what was said")
+    text: Mapped[str | None] = mapped_column(LongText, comment="what was said; of a state: the reason")
     created_at: Mapped[datetime] = stamped("when it was stored")
 
     __table_args__: Any = (
         ForeignKeyConstraint(["job_id"], ["jobs.id"], name="job_events_job", ondelete="CASCADE"),
-        {"comment": "what a job told while it ran, replayable in order"},
+        {"comment": "what a job told while it ran, and each change of its status, replayable in order"},
     )
 
 

@@ -152,7 +152,8 @@ def test_the_recipe_for_a_retry_does_what_the_command_does(db: Database) -> None
     with Opened(db.url) as database:
         assert control.retry(database, Filter(ids=(41,))) == 1
     quote = "`" if db.kind == "mariadb" else '"'
-    names = [f"{quote}{column.name}{quote}" for column in jobs.c if column.name not in ("id", "created_at")]
+    own = ("id", "created_at", "event_no")  # a plain UPDATE tells no event
+    names = [f"{quote}{column.name}{quote}" for column in jobs.c if column.name not in own]
     by_command, by_recipe = db.rows(f"SELECT {', '.join(names)} FROM jobs ORDER BY id")
     assert by_recipe == by_command
 

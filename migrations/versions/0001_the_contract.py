@@ -218,6 +218,7 @@ def upgrade() -> None:
         ),
         sa.CheckConstraint("result IS NULL OR json_valid(result)", name="jobs_result_is_json").ddl_if(dialect="sqlite"),
         comment="jobtable: the table is the queue; insert a row with a type to have it run",
+        sqlite_autoincrement=True,
     )
     op.create_table(
         "processors",
@@ -379,14 +380,16 @@ def upgrade() -> None:
         sa.Column(
             "number", Identity, primary_key=True, autoincrement=False, comment="1, 2, 3 … within the job, without gaps"
         ),
-        sa.Column("attempt", sa.Integer(), nullable=False, comment="the try that said it"),
+        sa.Column(
+            "attempt", sa.Integer(), nullable=False, comment="the try that said it; of a state: jobs.attempt since then"
+        ),
         sa.Column("kind", Name, nullable=False, comment="progress, log, output or state"),
-        sa.Column("level", Name, comment="of a log line: debug to error, stdout or stderr"),
+        sa.Column("level", Name, comment="of a log line: debug to error, stdout or stderr; of a state: the status"),
         sa.Column("percent", sa.Float(53), comment="of a progress"),
-        sa.Column("text", LongText, comment="what was said"),
+        sa.Column("text", LongText, comment="what was said; of a state: the reason"),
         sa.Column("created_at", Instant(), nullable=False, server_default=now(), comment="when it was stored"),
         sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name="job_events_job", ondelete="CASCADE"),
-        comment="what a job told while it ran, replayable in order",
+        comment="what a job told while it ran, and each change of its status, replayable in order",
     )
     op.create_table(
         "notifications",

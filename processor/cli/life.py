@@ -121,7 +121,7 @@ def _failed_try(error: Row) -> tuple[str, list[str]]:
 
 
 def _events_title(job: Row, events: list[Row]) -> str:
-    more = f" (the last {len(events)} of {job['event_no']}; `jobtable logs {job['id']}` has all)"
+    more = f" (the last {len(events)} of {job['event_no']}; `jobtable logs {job['id']} --states` has all)"
     return f"events{more if job['event_no'] > len(events) else ''}"
 
 
@@ -131,7 +131,10 @@ def event_line(event: Row) -> str:
 
 
 def event_text(event: Row) -> str:
-    """Write what an event says: its level or kind, a percentage, its text."""
+    """Write what an event says: its level or kind, a percentage, its text; of a state, the status and the reason."""
+    if event["kind"] == "state":
+        why = "" if event["text"] is None else f" ({visible(event['text'])})"
+        return f"state    {event['level']}{why}"
     what = event["level"] or event["kind"]
     percent = "" if event["percent"] is None else f"{event['percent']:.0f} % "
     return f"{what:<8} {percent}{visible_lines(event['text'] or '')}".rstrip()

@@ -23,19 +23,20 @@ PAGE = 1000
 @click.argument("job_id", metavar="ID", type=ID)
 @click.option("--follow", "-f", is_flag=True, help="Go on until the job has ended, over all its tries.")
 @click.option("--after", type=click.IntRange(0, 2**63 - 1), default=0, metavar="N", help="Only events after number N.")
+@click.option("--states", is_flag=True, help="Also each change of its status.")
 @as_json
 @pass_session
-def logs(session: Session, job_id: int, follow: bool, after: int, as_json: bool) -> None:
+def logs(session: Session, job_id: int, follow: bool, after: int, states: bool, as_json: bool) -> None:
     """Print the log lines, output and progress of a job: time (UTC), try, level, text.
 
     With --follow, --json writes one object a line.
     """
     with session.database() as database:
         if follow:
-            _follow(database, job_id, after, as_json)
+            _follow(database, job_id, after, states, as_json)
             return
         _final_status(database, job_id)
-        told = list(_events(database, job_id, after))
+        told = list(_events(database, job_id, after, states))
     if as_json:
         write_json(told)
     else:
@@ -43,10 +44,10 @@ def logs(session: Session, job_id: int, follow: bool, after: int, as_json: bool)
             _write(event, as_json)
 
 
-def _follow(database: "Database", job_id: int, after: int, as_json: bool) -> None:
+def _follow(database: "Database", job_id: int, after: int, states: bool, as_json: bool) -> None:
     while True:
         final = _final_status(database, job_id)  # before the events: they are written before the end is
-        for event in _events(database, job_id, after):
+        for event in _events(database, job_id, after, states):
             _write(event, as_json)
             after = event["number"]
         if final is not None:
@@ -63,10 +64,10 @@ def _final_status(database: "Database", job_id: int) -> str | None:
     return status if status in FINAL else None
 
 
-def _events(database: "Database", job_id: int, after: int) -> Iterator[Row]:
+def _events(database: "Database", job_id: int, after: int, states: bool) -> Iterator[Row]:
     from processor.queue import lookup
 
-    while page := lookup.events(database, job_id, after=after, limit=PAGE):
+    while page := lookup.events(database, job_id, after=after, limit=PAGE, states=states):
         yield from page
         after = page[-1]["number"]
 

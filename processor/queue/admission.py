@@ -17,7 +17,7 @@ from processor.db.database import Database, is_refusal, one_line
 from processor.db.dialects import Dialect
 from processor.errors import ValuesRefused
 from processor.lifecycle import Reason, Status
-from processor.queue import duplicates
+from processor.queue import duplicates, states
 from processor.queue.duplicates import Reused
 from processor.queue.rules import Rules
 from processor.queue.situation import Decisions, Situation, said_of
@@ -167,7 +167,7 @@ def _carry_out(connection: Connection, dialect: Dialect, ask: Ask, decisions: De
 
     def wait_for_lane(ids: list[int]) -> list[int]:
         waiting = {"status": Status.WAITING.value, "reason": Reason.LANE.value}
-        connection.execute(update(jobs).where(jobs.c.id.in_(ids)).values(waiting))
+        states.move(connection, dialect, ids, waiting)
         return ids
 
     def wait_for_equal(ids: list[int]) -> list[int]:

@@ -16,6 +16,7 @@ from models import jobs
 from processor.db.database import Database
 from processor.errors import DatabaseError, Refused, ValuesRefused
 from processor.lifecycle import Reason, Status
+from processor.queue import states
 from processor.queue.enqueue import NewJob, insert_jobs, insert_one
 from processor.queue.parents import let_go
 from processor.queue.where import is_
@@ -76,9 +77,14 @@ def _insert(database: Database, portion: list[Line]) -> None:
 def _release(database: Database, parent_id: int) -> None:
     """Let a batch go; this is the moment in which all of it is enqueued."""
     staged = (jobs.c.id == parent_id, is_(Status.PAUSED), jobs.c.reason == Reason.BATCH.value)
-    fresh = {jobs.c.status: Status.PENDING.value, jobs.c.reason: None}
-    changed = database.write(lambda connection: connection.execute(update(jobs).where(*staged).values(fresh)).rowcount)
-    if not changed:
+    fresh = {"status": Status.PENDING.value, "reason": None, **states.NUMBERED}
+
+    def verb(connection: Connection) -> bool:
+        changed = connection.execute(update(jobs).where(*staged).values(fresh)).rowcount
+        states.tell(connection, database.dialect, [parent_id] * changed)
+        return bool(changed)
+
+    if not database.write(verb):
         raise Refused(
             f"Job {parent_id} was changed by somebody else before all of its batch was there. No child was enqueued.",
             f"See `jobtable show {parent_id}`.",

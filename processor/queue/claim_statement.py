@@ -16,6 +16,7 @@ from sqlalchemy import (
     case,
     false,
     func,
+    insert,
     literal_column,
     null,
     or_,
@@ -25,10 +26,11 @@ from sqlalchemy import (
     update,
 )
 
-from models import job_types, jobs, now
+from models import job_events, job_types, jobs, now
 from models.types import Identity
 from processor.db.dialects import INTEGER, NAME, TEXT, Dialect
 from processor.lifecycle import Status
+from processor.queue import states
 from processor.queue.rules import UNLIMITED
 from processor.queue.taking import alive, columns, order, running
 from processor.queue.where import is_, is_due_without, is_held_back
@@ -87,12 +89,14 @@ def statement(
         update(jobs)
         .where(jobs.c.id == chosen.c.id, ~chosen.c.guarded, is_(Status.PENDING))
         .values(running())
-        .returning(*read)
+        .returning(*read, jobs.c.event_no, jobs.c.status, jobs.c.reason)
         .cte("taken")
     )
+    told = insert(job_events).from_select(states.COLUMNS, select(*states.said(taken.c))).cte("told")
     unread = [null().label(column.name) for column in read[4:]]
     undecided = select(chosen.c.id, chosen.c.type, chosen.c.priority, chosen.c.created_at, *unread, true())
-    return union_all(select(taken, false().label("guarded")), undecided.where(chosen.c.guarded))
+    rows = select(*(taken.c[column.name] for column in read), false().label("guarded"))
+    return union_all(rows, undecided.where(chosen.c.guarded)).add_cte(told)
 
 
 @dataclass(frozen=True, slots=True)

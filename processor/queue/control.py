@@ -20,7 +20,7 @@ from processor.db.database import Database
 from processor.errors import NotFound, Refused, ValuesRefused
 from processor.judge import Policy
 from processor.lifecycle import FINAL, MOVES, Reason, Status
-from processor.queue import bulk, endings, parents
+from processor.queue import bulk, endings, parents, states
 from processor.queue.leases import ALIVE
 from processor.queue.lookup import Filter
 from processor.queue.upkeep import BATCH, Notifies, cancel_waiting
@@ -180,4 +180,9 @@ def drain_processor(database: Database, processor_id: str) -> None:
 def _move(database: Database, which: Filter, name: str, values: dict[str, Any], *only: ColumnElement[bool]) -> int:
     leaves, reaches = MOVES[name]
     wanted = [*which.conditions(database), is_one_of(leaves), *only]
-    return bulk.change(database, wanted, {"status": reaches.value, **values}).or_refused()
+    written = {"status": reaches.value, **values}
+
+    def move(connection: Connection, ids: list[int]) -> None:
+        states.move(connection, database.dialect, ids, written)
+
+    return bulk.in_batches(database, wanted, move).or_refused()

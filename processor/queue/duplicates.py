@@ -19,6 +19,7 @@ from models import jobs, now
 from models.types import Name
 from processor.db.dialects import INTEGER, Dialect, document
 from processor.lifecycle import Reason, Status
+from processor.queue import states
 from processor.queue.followups import follow_up
 from processor.queue.notifications import notify
 from processor.queue.where import is_, is_not_started
@@ -129,6 +130,7 @@ def wait(connection: Connection, dialect: Dialect, pairs: dict[int, int]) -> Non
     """Let locked pending rows wait for their originals."""
     if pairs:
         connection.execute(_waiting(dialect), {"given": _document(pairs), "ids": list(pairs)})
+        states.tell(connection, dialect, list(pairs))
 
 
 @cache
@@ -142,6 +144,7 @@ def _waiting(dialect: Dialect) -> Any:
                 jobs.c.status: Status.WAITING.value,
                 jobs.c.reason: Reason.DUPLICATE.value,
                 jobs.c.duplicate_of: given.c.original,
+                **states.NUMBERED,
             }
         )
     )
@@ -159,6 +162,7 @@ def reuse(
             jobs.c.id.in_(sorted(pairs)), is_(Status.COMPLETED)
         )
     ).all()
+    states.tell(connection, dialect, [row.id for row in rows])
     follow_up(connection, dialect, [row.id for row in rows if row.on_complete is not None])
     final = {"status": Status.COMPLETED.value, "reason": reason.value}
     if notified:
@@ -189,6 +193,7 @@ def _reusing(dialect: Dialect) -> Any:
                 jobs.c.error_type: null(),
                 jobs.c.error_message: null(),
                 jobs.c.error_detail: null(),
+                **states.NUMBERED,
             }
         )
     )

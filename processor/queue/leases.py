@@ -24,6 +24,7 @@ from models import jobs, now, processors
 from processor.db.database import Database
 from processor.errors import ValuesRefused
 from processor.lifecycle import Reason, Status
+from processor.queue import states
 from processor.queue.where import is_
 
 ALIVE = ("live", "draining")
@@ -143,12 +144,12 @@ def audit(
 
 
 def _release(database: Database, which: Any) -> int:
+    held = select(jobs.c.id).where(is_(Status.RUNNING), which).order_by(jobs.c.id)
+    back = {"status": Status.PENDING.value, "reason": Reason.RELEASE.value, "attempt": jobs.c.attempt - 1}
+
     def verb(connection: Connection) -> int:
-        return connection.execute(
-            update(jobs)
-            .where(is_(Status.RUNNING), which)
-            .values(status=Status.PENDING.value, reason=Reason.RELEASE.value, attempt=jobs.c.attempt - 1)
-        ).rowcount
+        ids = connection.execute(held.with_for_update()).scalars().all()
+        return states.move(connection, database.dialect, ids, back)
 
     return database.write(verb)
 

@@ -10,6 +10,7 @@ from models import job_errors, job_events, job_types, jobs, notifications, now, 
 from processor.db.database import Database
 from processor.errors import NotFound
 from processor.lifecycle import FINAL, Status
+from processor.queue.states import STATE
 from processor.queue.where import is_, is_one_of
 
 Row = dict[str, Any]
@@ -166,12 +167,13 @@ def errors(database: Database, job_id: int) -> list[Row]:
     return _rows(database, select(*job_errors.c).where(job_errors.c.job_id == job_id).order_by(job_errors.c.id))
 
 
-def events(database: Database, job_id: int, *, after: int = 0, limit: int = 1000) -> list[Row]:
-    """Read what a job told, in order, after the event with this number."""
+def events(database: Database, job_id: int, *, after: int = 0, limit: int = 1000, states: bool = True) -> list[Row]:
+    """Read what a job told, in order, after the event with this number; with or without its changes of state."""
+    told = () if states else (job_events.c.kind != STATE,)
     return _rows(
         database,
         select(*job_events.c)
-        .where(job_events.c.job_id == job_id, job_events.c.number > after)
+        .where(job_events.c.job_id == job_id, job_events.c.number > after, *told)
         .order_by(job_events.c.number)
         .limit(limit),
     )

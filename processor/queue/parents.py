@@ -17,6 +17,7 @@ from processor.db.database import Database
 from processor.db.dialects import INTEGER, NUMBER, TEXT, Dialect, document
 from processor.errors import ValuesRefused
 from processor.lifecycle import FINAL, Reason, Status
+from processor.queue import states
 from processor.queue.upkeep import BATCH, Notifies, cancel_waiting
 from processor.queue.where import LAST_FINAL, has_open_children, is_, is_not_started, is_parent_that_waits
 
@@ -89,8 +90,7 @@ def let_go(database: Database, parents: Collection[int], limit: int = BATCH) -> 
     def verb(connection: Connection, ids: list[int]) -> int:
         those = select(jobs.c.id).where(jobs.c.id.in_(ids), *staged).order_by(jobs.c.id)
         locked = list(connection.execute(those.with_for_update(skip_locked=True)).scalars())
-        fresh = {jobs.c.status: Status.PENDING.value, jobs.c.reason: None}
-        return connection.execute(update(jobs).where(jobs.c.id.in_(locked)).values(fresh)).rowcount
+        return states.move(connection, database.dialect, locked, {"status": Status.PENDING.value, "reason": None})
 
     with database.read() as connection:
         ids = _children(connection, parents, limit, *staged)

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, select
 
 from models import jobs, now
 from processor.db.database import Database
 from processor.db.dialects import Dialect
 from processor.errors import ValuesRefused
 from processor.lifecycle import Reason, Status
+from processor.queue import states
 from processor.queue.notifications import notify
 from processor.queue.upkeep import Notifies
 from processor.queue.where import is_
@@ -88,7 +89,7 @@ def _mark(connection: Connection, dialect: Dialect, job_id: int, error: str, not
     final: dict[str, Any] = {"status": Status.FAILED.value, "reason": Reason.MALFORMED.value}
     message = f"The row cannot be claimed. {error}"
     words = {"error_type": "RowRefused", "error_message": message}
-    connection.execute(update(jobs).where(jobs.c.id == job_id).values(**final, **words, finished_at=now(), **_REPAIRED))
+    states.move(connection, dialect, [job_id], {**final, **words, "finished_at": now(), **_REPAIRED})
     if notifies(row.type, Status.FAILED):
         notify(connection, dialect, [{"job_id": job_id, **row._mapping, **final, "message": message}])
 

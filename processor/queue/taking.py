@@ -11,6 +11,7 @@ from models import jobs, now, processors
 from models.types import Identity, LongText, Name
 from processor.db.dialects import Dialect
 from processor.lifecycle import Status
+from processor.queue import states
 from processor.queue.where import is_
 
 
@@ -55,6 +56,7 @@ def running() -> dict[Any, Any]:
         jobs.c.started_at: now(),
         jobs.c.progress: None,
         jobs.c.progress_message: None,
+        **states.NUMBERED,
     }
 
 
@@ -93,6 +95,7 @@ def take(
         return []
     mine = jobs.c.id.in_(ids)
     connection.execute(update(jobs).where(mine, is_(Status.PENDING)).values(running()), claim)
+    states.tell(connection, dialect, ids)
     return connection.execute(select(*columns(dialect, max_payload_bytes)).where(mine)).all()
 
 

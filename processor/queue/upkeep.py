@@ -9,13 +9,14 @@ from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, func, select
 
 from models import jobs, now
 from processor.db.database import Database
 from processor.db.dialects import Dialect
 from processor.errors import ValuesRefused
 from processor.lifecycle import Reason, Status
+from processor.queue import states
 from processor.queue.notifications import notify
 from processor.queue.where import has_open_children, is_, is_due, is_not_started, is_paused, waits_for_others
 
@@ -40,10 +41,7 @@ def promote(database: Database, limit: int = BATCH) -> int:
 
 def _move(database: Database, which: tuple[Any, ...], values: dict[str, Any], limit: int) -> int:
     def verb(connection: Connection) -> int:
-        ids = _locked(connection, which, limit)
-        if ids:
-            connection.execute(update(jobs).where(jobs.c.id.in_(ids)).values(values))
-        return len(ids)
+        return states.move(connection, database.dialect, _locked(connection, which, limit), values)
 
     if not _any(database, which):
         return 0
@@ -58,7 +56,7 @@ def _move_each(database: Database, which: tuple[Any, ...], values: dict[str, Any
         held = select(jobs.c.id).where(jobs.c.id == job_id, *which).with_for_update(skip_locked=True)
         if connection.execute(held).first() is None:
             return 0
-        return connection.execute(update(jobs).where(jobs.c.id == job_id).values(values)).rowcount
+        return states.move(connection, database.dialect, [job_id], values)
 
     return _one_by_one(database, which, limit, move)
 
@@ -127,18 +125,14 @@ def cancel_waiting(
         .with_for_update(skip_locked=True, of=jobs)
     ).all()
     parents = [row.id for row in locked if row.has_open_children]
-    if parents:
-        waits = {"status": Status.WAITING.value, "reason": Reason.CHILDREN.value, "duplicate_of": None}
-        connection.execute(update(jobs).where(jobs.c.id.in_(parents)).values(**waits, cancel_requested=True))
+    waits = {"status": Status.WAITING.value, "reason": Reason.CHILDREN.value, "duplicate_of": None}
+    states.move(connection, dialect, parents, {**waits, "cancel_requested": True})
     found = [row for row in locked if not row.has_open_children]
     if not found:
         return len(locked)
     final = {"status": Status.CANCELLED.value, "reason": reason.value}
-    connection.execute(
-        update(jobs)
-        .where(jobs.c.id.in_([row.id for row in found]))
-        .values(**final, cancel_requested=True, finished_at=now())
-    )
+    ended = {**final, "cancel_requested": True, "finished_at": now()}
+    states.move(connection, dialect, [row.id for row in found], ended)
     told = [row for row in found if notifies(row.type, Status.CANCELLED)]
     notify(
         connection,

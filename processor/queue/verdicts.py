@@ -15,6 +15,7 @@ from processor.db.dialects import INTEGER, NUMBER, TEXT, Dialect, document
 from processor.judge import FAILURE, Verdict
 from processor.lifecycle import FINAL, Reason, Status
 from processor.outcome import Kind
+from processor.queue import states
 from processor.queue.enqueue import NewJob, insert_jobs
 from processor.queue.notifications import notify
 from processor.queue.settlement import Settlement
@@ -51,8 +52,9 @@ _VERDICT = {
 
 
 def _update_jobs(connection: Connection, dialect: Dialect, ours: Sequence[Settlement]) -> None:
-    verdicts = document(map(_verdict, ours))
-    connection.execute(_update(dialect), {"given": verdicts, "ids": [settlement.job_id for settlement in ours]})
+    ids = [settlement.job_id for settlement in ours]
+    connection.execute(_update(dialect), {"given": document(map(_verdict, ours)), "ids": ids})
+    states.tell(connection, dialect, ids)
 
 
 def _verdict(settlement: Settlement) -> dict[str, Any]:
@@ -97,6 +99,7 @@ def _update(dialect: Dialect) -> Any:
                 jobs.c.error_detail: given.c.error_detail,
                 jobs.c.cpu_seconds: given.c.cpu_seconds,
                 jobs.c.max_rss_bytes: given.c.max_rss_bytes,
+                **states.NUMBERED,
             }
         )
     )

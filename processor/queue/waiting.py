@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, func, literal_column, or_, select, update
+from sqlalchemy import Connection, func, literal_column, or_, select
 from sqlalchemy.exc import DBAPIError
 
 from models import job_types, jobs
@@ -19,7 +19,7 @@ from processor.db.database import Database, is_refusal
 from processor.db.dialects import Dialect
 from processor.errors import ValuesRefused
 from processor.lifecycle import FINAL, Reason, Status
-from processor.queue import circles, duplicates
+from processor.queue import circles, duplicates, states
 from processor.queue.duplicates import Reused
 from processor.queue.rules import Rules
 from processor.queue.settlement import Settlement
@@ -68,7 +68,7 @@ def _go_on(connection: Connection, dialect: Dialect, lanes: Counter[Lane], keyed
     gone_on.unseen = locked != types
     for (type_, lane), places in lanes.items():
         if type_ in locked:
-            gone_on.woken += _wake_lane(connection, (type_, lane), places)
+            gone_on.woken += _wake_lane(connection, dialect, (type_, lane), places)
     seen = {id: one for id, one in keyed.items() if one.type in locked}
     told = {id: one.verdict.notify for id, one in seen.items() if one.verdict.status is Status.COMPLETED}
     equals = duplicates.waiters(connection, told, BATCH)
@@ -76,7 +76,7 @@ def _go_on(connection: Connection, dialect: Dialect, lanes: Counter[Lane], keyed
     parents = {id for id, one in seen.items() if not one.verdict.final}  # perhaps of those that wait for them
     freed = duplicates.waiters(connection, seen.keys() - told.keys() - parents, BATCH)
     circling = duplicates.waiters(connection, parents, BATCH, circles.WAITED_FOR.is_not(None))
-    gone_on.woken += _wake(connection, [row.id for row in (*freed, *circling)])
+    gone_on.woken += _wake_found(connection, [row.id for row in (*freed, *circling)], dialect=dialect)
     gone_on.unseen |= any(len(rows) >= BATCH for rows in (equals, freed, circling))
     return gone_on
 
@@ -91,9 +91,10 @@ def look(database: Database, rules: Mapping[str, Rules], notifies: Notifies, wit
     lanes = _open_lanes(database, rules, without)
     for type_ in sorted({type_ for type_, _ in lanes}):
         mine = [lane for lane in lanes if lane[0] == type_]
-        work = partial(_wake_free, rules=rules[type_], without=without)
+        work = partial(_wake_free, dialect=database.dialect, rules=rules[type_], without=without)
         gone_on.woken += sum(_all_or_each(database, mine, work, refusals))
-    gone_on.woken += sum(_all_or_each(database, _lost(database, rules), _wake, refusals))
+    wake = partial(_wake_found, dialect=database.dialect)
+    gone_on.woken += sum(_all_or_each(database, _lost(database, rules), wake, refusals))
     completed, others = _settled_originals(database, rules)
 
     def end(connection: Connection, ids: Sequence[int]) -> list[Reused]:
@@ -102,8 +103,8 @@ def look(database: Database, rules: Mapping[str, Rules], notifies: Notifies, wit
 
     for ended in _all_or_each(database, _waiters(database, completed), end, refusals):
         gone_on.reused += ended
-    freed = sum(_all_or_each(database, _waiters(database, others), _wake, refusals))
-    circling = sum(_all_or_each(database, _in_circles(database, rules), _wake, refusals))
+    freed = sum(_all_or_each(database, _waiters(database, others), wake, refusals))
+    circling = sum(_all_or_each(database, _in_circles(database, rules), wake, refusals))
     gone_on.woken += freed + circling
     gone_on.unseen = len(gone_on.reused) >= BATCH or max(freed, circling) >= BATCH or len(lanes) >= MOST_LANES
     if refusals:
@@ -154,7 +155,7 @@ def _lock(connection: Connection, types: Collection[str]) -> set[str]:
     return set(connection.execute(rows.with_for_update(skip_locked=True)).scalars())
 
 
-def _wake_lane(connection: Connection, lane: Lane, places: int, without: Collection[int] = ()) -> int:
+def _wake_lane(connection: Connection, dialect: Dialect, lane: Lane, places: int, without: Collection[int] = ()) -> int:
     """See to it that the best rows of a lane, so many, are pending."""
     in_lane = (jobs.c.type == lane[0], jobs.c.concurrency_key == lane[1], jobs.c.duplicate_of.is_(None))
     read = select(jobs.c.id, jobs.c.type, jobs.c.priority, jobs.c.created_at).order_by(*order(jobs)).limit(places)
@@ -165,16 +166,22 @@ def _wake_lane(connection: Connection, lane: Lane, places: int, without: Collect
         return 0
     due = connection.execute(read.where(*in_lane, *is_due_without(without))).all()
     ahead = sorted([*waiting, *due], key=lambda row: (-row.priority, row.created_at, row.id))[:places]
-    return _wake(connection, [row.id for row in waiting if row in ahead])
+    return _wake(connection, dialect, [row.id for row in waiting if row in ahead])
 
 
-def _wake(connection: Connection, ids: Sequence[int]) -> int:
-    """Let those of the rows be claimed that (still) wait."""
+def _wake(connection: Connection, dialect: Dialect, ids: Sequence[int]) -> int:
+    """Let locked rows that wait be claimed."""
+    fresh = {"status": Status.PENDING.value, "reason": None, "duplicate_of": None}
+    return states.move(connection, dialect, ids, fresh)
+
+
+def _wake_found(connection: Connection, ids: Sequence[int], *, dialect: Dialect) -> int:
+    """Let those of the rows be claimed that still wait."""
     if not ids:
         return 0
-    fresh = {"status": Status.PENDING.value, "reason": None, "duplicate_of": None}
     those = (jobs.c.id.in_(ids), is_(Status.WAITING), waits_for_others())
-    return connection.execute(update(jobs).where(*those).values(fresh)).rowcount
+    locked = select(jobs.c.id).where(*those).order_by(jobs.c.id).with_for_update()
+    return _wake(connection, dialect, connection.execute(locked).scalars().all())
 
 
 def _end_equals(
@@ -229,14 +236,16 @@ def running_in_lanes(connection: Connection, *only: Any) -> Counter[Lane]:
     return Counter({(type_, lane): count for type_, lane, count in rows})
 
 
-def _wake_free(connection: Connection, lanes: Sequence[Lane], *, rules: Rules, without: Collection[int]) -> int:
+def _wake_free(
+    connection: Connection, lanes: Sequence[Lane], *, dialect: Dialect, rules: Rules, without: Collection[int]
+) -> int:
     """Wake who may run in lanes of one type."""
     type_ = lanes[0][0]
     if type_ not in _lock(connection, [type_]):
         return 0
     runs = running_in_lanes(connection, jobs.c.type == type_)
     free = ((lane, max(0, rules.max_per_lane - runs[lane])) for lane in lanes)
-    return sum(_wake_lane(connection, lane, places, without) for lane, places in free if places)
+    return sum(_wake_lane(connection, dialect, lane, places, without) for lane, places in free if places)
 
 
 def _settled_originals(database: Database, rules: Mapping[str, Rules]) -> tuple[list[int], list[int]]:

@@ -80,9 +80,10 @@ def test_the_whole_life_of_a_job_is_shown(jobtable: Jobtable) -> None:
     job = jobtable.json("show", job_id)
     assert (job["status"], job["reason"], job["attempt"], job["result"]) == ("completed", "done", 2, {"done": True})
     assert [(error["attempt"], error["error_message"]) for error in job["errors"]] == [(1, "not this time")]
-    assert [(event["number"], event["attempt"], event["text"]) for event in job["events"]][:2] == [
-        (1, 1, "try 1"),
-        (2, 1, "not this time"),
+    assert [(event["number"], event["attempt"], event["kind"], event["text"]) for event in job["events"]][:3] == [
+        (1, 1, "state", None),
+        (2, 1, "log", "try 1"),
+        (3, 1, "log", "not this time"),
     ]
     assert [notification["owner"] for notification in job["notifications"]] == ["ada"]
     shown = jobtable("show", job_id).stdout
@@ -92,6 +93,7 @@ def test_the_whole_life_of_a_job_is_shown(jobtable: Jobtable) -> None:
         "try 2 started",
         "try 1 failed",
         "half",
+        "state    completed (done)",
         "to ada",
     ):
         assert words in shown

@@ -10,14 +10,24 @@ def test_events_are_printed_in_order_and_after_a_number(jobtable: Jobtable) -> N
     give_work(jobtable)
     job = jobtable.enqueue("count", "--payload", '{"fails": true}')
     jobtable.work_until_final(job)
-    told = jobtable.json("logs", job)
+    told = jobtable.json("logs", job, "--states")
     assert [event["number"] for event in told] == list(range(1, len(told) + 1))
-    assert [event["text"] for event in jobtable.json("logs", job, "--after", 2)] == [
-        event["text"] for event in told[2:]
-    ]
+    assert jobtable.json("logs", job, "--states", "--after", 2) == told[2:]
+    assert jobtable.json("logs", job) == [event for event in told if event["kind"] != "state"]
     lines = jobtable("logs", job).stdout.splitlines()
     assert "1 stdout   try 1" in lines[0]
     assert any("2 progress 50 % half" in line for line in lines)
+
+
+def test_states_are_printed_where_asked_for(jobtable: Jobtable) -> None:
+    give_work(jobtable)
+    job = jobtable.enqueue("count", "--payload", '{"fails": true}')
+    jobtable.work_until_final(job)
+    lines = [line.split(maxsplit=1)[1] for line in jobtable("logs", job, "--states").stdout.splitlines()]
+    states = [line for line in lines if "state " in line]
+    assert states[:2] == ["1 state    running", "1 state    scheduled (retry)"]
+    assert states[-2:] == ["2 state    running", "2 state    completed (done)"]
+    assert "state    completed (done)" in jobtable("show", job).stdout
 
 
 def test_following_goes_on_over_a_retry_and_ends_with_the_job(jobtable: Jobtable) -> None:

@@ -23,6 +23,7 @@ from hypothesis.stateful import (
 
 from processor.outcome import Kind
 from processor.queue import control, endings, leases, parents, purge, turns_index, upkeep, waiting
+from processor.queue.events import Event, Told, store
 from processor.queue.keeping import FOREVER, Keep, Keeps
 from processor.queue.lookup import Filter
 from processor.queue.rules import Rules
@@ -55,6 +56,7 @@ class Machine(RuleBasedStateMachine):
         self.limit = 2
         self.clock = 0.0
         self.starts: list[float] = []  # of the type `slow`, by the machine's own clock
+        self.changed_by_hand: set[int] = set()
 
     held = Bundle("held")
 
@@ -124,6 +126,12 @@ class Machine(RuleBasedStateMachine):
     )
     def end(self, one: Any, kind: Kind, delay: float) -> None:
         self._end([one], kind, delay)
+
+    @rule(one=held, lines=st.integers(1, 3))
+    def say(self, one: Any, lines: int) -> None:
+        name, job = one
+        line = Event("log", "info", None, "hello")
+        store(self.queue.database, [Told(job.id, name, job.claim_no, job.attempt, (line,) * lines)])
 
     @rule(name=st.sampled_from(PROCESSORS), slots=st.integers(1, 4), kind=st.sampled_from([Kind.RETURNED, Kind.RAISED]))
     def work(self, name: str, slots: int, kind: Kind) -> None:
@@ -200,6 +208,7 @@ class Machine(RuleBasedStateMachine):
             self.queue.rows(f"DELETE FROM jobs WHERE id = {job}")
         elif job is not None:
             self.queue.rows(f"UPDATE jobs SET status = 'failed', reason = 'by hand' WHERE id = {job}")
+            self.changed_by_hand.add(job)
 
     @rule(type_=st.sampled_from(list(TYPES)))
     def forget(self, type_: str) -> None:
@@ -269,6 +278,25 @@ class Machine(RuleBasedStateMachine):
             " (SELECT 1 FROM notifications n WHERE n.job_id = jobs.id)"
         )
         assert rows == [(0,)]
+
+    @invariant()
+    def every_change_was_told(self) -> None:
+        """The numbers of a job's events have no gaps, and its latest state is the one its row is in."""
+        numbers = self.queue.rows(
+            "SELECT j.id, j.event_no, count(e.number), coalesce(max(e.number), 0)"
+            " FROM jobs j LEFT JOIN job_events e ON e.job_id = j.id GROUP BY j.id, j.event_no"
+        )
+        assert all(event_no == count == last for _, event_no, count, last in numbers), numbers
+        states = self.queue.rows(
+            "SELECT j.id, j.status, j.reason, e.level, e.text FROM jobs j JOIN job_events e ON e.job_id = j.id"
+            " WHERE e.kind = 'state' AND e.number ="
+            " (SELECT max(number) FROM job_events WHERE job_id = j.id AND kind = 'state')"
+        )
+        for job, status, reason, level, text in states:
+            assert (status, reason) == (level, text) or job in self.changed_by_hand, job
+        told = {row[0] for row in states}
+        silent = {row for row in self.queue.rows("SELECT id, status FROM jobs") if row[0] not in told}
+        assert all(status == "pending" or job in self.changed_by_hand for job, status in silent), silent
 
     def finish(self) -> None:
         """Open everything and work until nothing is left: every row that waits must have been woken by something."""

@@ -121,7 +121,10 @@ def listing(
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Any:
-    """List jobs, newest first. Pages neither skip nor repeat a job while others come in."""
+    """List jobs, newest first. Pages neither skip nor repeat a job while others come in.
+
+    With a `text` a page looks at 10,000 jobs at most: it may be short, or empty, and have a `next`.
+    """
     which = Filter(
         statuses=tuple(Status(name) for name in dict.fromkeys(status)),
         types=tuple(dict.fromkeys(type)),
@@ -139,7 +142,8 @@ def listing(
     before = read_cursor(cursor, asked)
     rows = lookup.jobs_page(service.database, which, limit=limit + 1, before_id=before)
     items = [summary(service, row) for row in rows[:limit]]
-    return {"items": items, "next": cursor_after(items[-1]["id"], asked) if len(rows) > limit else None}
+    floor = items[-1]["id"] if len(rows) > limit else lookup.text_floor(service.database, which, before_id=before)
+    return {"items": items, "next": None if floor is None else cursor_after(floor, asked)}
 
 
 def _asked(which: Filter) -> list[Any]:
