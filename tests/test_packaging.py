@@ -270,17 +270,31 @@ def test_the_installed_command_imports_nothing_from_the_checkout(installed: Path
     assert str(ROOT) not in said
 
 
-def test_every_module_needs_only_the_declared_dependencies(outside: Outside) -> None:
-    walk = "import importlib, pkgutil, processor, models\n"
-    walk += "skipped = ('processor.migrations.', 'processor.__main__')\n"
-    walk += (
-        "names = [m.name for p in (processor, models) for m in pkgutil.walk_packages(p.__path__, p.__name__ + '.')]\n"
-    )
-    walk += "names = [name for name in names if not name.startswith(skipped)]\n"
-    walk += "print(len([importlib.import_module(name) for name in names]))"
-    done = outside("python", "-c", walk)
+IMPORT_ALL = """
+import importlib, pkgutil, processor, models
+walked = [m.name for p in (processor, models) for m in pkgutil.walk_packages(p.__path__, p.__name__ + ".")]
+print(len([importlib.import_module(name) for name in walked if not name.startswith(SKIPPED)]))
+"""
+WEB = tuple(f"processor.api.{name}" for name in "app cursors gate problems routes server service values".split())
+"""What needs the extra `web`."""
+
+
+@pytest.mark.parametrize("extra", [False, True], ids=["plain", "web"])
+def test_every_module_needs_only_the_declared_dependencies(outside: Outside, extra: bool) -> None:
+    skipped = ("processor.migrations.", "processor.__main__", *(() if extra else WEB))
+    lent = f"import sys; sys.path.append({sysconfig.get_path('purelib')!r})\n" if extra else ""
+    done = outside("python", "-c", f"{lent}SKIPPED = {skipped!r}{IMPORT_ALL}")
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 50
+
+
+def test_without_its_extra_the_api_says_what_is_missing(outside: Outside) -> None:
+    address = ("--database-url", "sqlite:///new.db")
+    outside("jobtable", "migrate", *address)
+    done = outside("jobtable", "serve", *address)
+    assert done.returncode == 1
+    assert 'Run pip install "jobtable[web]".' in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_the_installed_command_migrates_outside_any_checkout(outside: Outside) -> None:
