@@ -46,7 +46,7 @@ def run(settings: Settings, database: Database, *, is_open: bool) -> None:
         h11_max_incomplete_event_size=64 * 1024,
         lifespan="on",
     )
-    with _listening(settings.serve.address) as listener:
+    with listening(settings.serve.address) as listener:
         host, port = listener.getsockname()[:2]
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         tell(ServerStarted(address, is_open))
@@ -54,12 +54,18 @@ def run(settings: Settings, database: Database, *, is_open: bool) -> None:
         tell(ServerStopped(address))
 
 
-def _listening(address: tuple[str, int]) -> socket.socket:
+def listening(address: tuple[str, int]) -> socket.socket:
+    """Listen on an address; connections inherit that small parts are sent at once: else each answer took 40 ms.
+
+    Raises `StartRefused`.
+    """
     host, port = address
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server(address, family=family, backlog=1024)
+        listener = socket.create_server(address, family=family, backlog=1024)
     except OSError as error:
         raise StartRefused(
             f"{host}:{port} cannot be listened on: {error.strerror or error}.", "Choose another one with --listen."
         ) from error
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener

@@ -1,6 +1,5 @@
 """The API on each kind of database, served on a real socket and asked as programs ask it."""
 
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from processor.api.app import application
+from processor.api.server import listening
 from processor.queue import tokens
 from processor.settings import Settings, load
 from tests.queue.conftest import Queue, queue
@@ -72,7 +72,7 @@ def api(queue: Queue, tmp_path: Path) -> Iterator[Api]:
 def serving(app: FastAPI) -> Iterator[str]:
     """Serve an application on a free port of this machine; give its address."""
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="on"))
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with listening(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         while not server.started and thread.is_alive():
