@@ -122,7 +122,7 @@ def _allowed(request: Request) -> str:
     paths: dict[str, set[str]] = {}
     for path, operations in request.app.openapi()["paths"].items():
         paths.setdefault(re.sub(r"{[a-z_]+}", "[^/]+", path), set()).update(method.upper() for method in operations)
-    address = request.scope["path"]
+    address = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
     exact = [methods for path, methods in paths.items() if path == address]
     found = exact or [methods for path, methods in paths.items() if re.fullmatch(path, address)]
     return ", ".join(sorted(set().union(*found)))

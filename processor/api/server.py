@@ -1,7 +1,9 @@
 """The server process: refuses what is not safe, listens, and ends when it is told to."""
 
+import signal
 import socket
 import sys
+from collections.abc import Callable
 
 import uvicorn
 
@@ -49,9 +51,26 @@ def run(settings: Settings, database: Database, *, is_open: bool) -> None:
     with listening(settings.serve.address) as listener:
         host, port = listener.getsockname()[:2]
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-        tell(ServerStarted(address, is_open))
-        uvicorn.Server(config).run(sockets=[listener])
+        server = _Server(config, lambda: tell(ServerStarted(address, is_open)))
+        for ends in (signal.SIGTERM, signal.SIGINT):  # before it hears them itself; it also repeats them at its end
+            signal.signal(ends, lambda number, frame: server.end())
+        server.run(sockets=[listener])
         tell(ServerStopped(address))
+
+
+class _Server(uvicorn.Server):
+    """A server that says when it answers."""
+
+    def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._says_started = started
+
+    def end(self) -> None:
+        self.should_exit = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        self._says_started()
 
 
 def listening(address: tuple[str, int]) -> socket.socket:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Response
 
 from processor.api.access import Caller, Doorkeeper
 from processor.api.problems import Problem
@@ -78,6 +78,12 @@ def _who_may(scope: str) -> object:
 Reader = Annotated[Caller, _who_may("read")]
 Writer = Annotated[Caller, _who_may("write")]
 Admin = Annotated[Caller, _who_may("admin")]
+
+
+def say_where(request: Request, response: Response, job_id: int) -> None:
+    """Tell in the headers of an answer which job it is about, and where that is, also where this is mounted."""
+    root = request.scope.get("root_path", "")
+    response.headers.update({"Location": f"{root}/api/v1/jobs/{job_id}", "X-Job-ID": str(job_id)})
 
 
 def one_job(caller: Caller, job_id: int) -> Filter:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import AwareDatetime, BeforeValidator
 
@@ -12,7 +12,7 @@ from processor.api import shapes
 from processor.api.access import Caller
 from processor.api.cursors import cursor_after, read_cursor
 from processor.api.masking import masked_text
-from processor.api.service import Reader, Served, Service, Writer, one_job
+from processor.api.service import Reader, Served, Service, Writer, one_job, say_where
 from processor.api.values import json_text, shown
 from processor.errors import Refused
 from processor.lifecycle import FINAL, Status
@@ -37,13 +37,13 @@ NameQuery = Annotated[shapes.Name | None, Query()]
     response_model=shapes.Made,
     responses={200: {"model": shapes.Made, "description": "a job of the same work is there already"}},
 )
-def make(new: shapes.NewJob, response: Response, service: Served, caller: Writer) -> shapes.Made:
+def make(new: shapes.NewJob, request: Request, response: Response, service: Served, caller: Writer) -> shapes.Made:
     """Make a job; where one with an equal `key` waits or runs already, give that one."""
     job = _new_job(new, caller)
     _need_parent(service, caller, job.parent_id)
     made = queue.enqueue(service.database, job, rules=service.rules(job.type))
     response.status_code = HTTPStatus.ACCEPTED if made.new else HTTPStatus.OK
-    response.headers.update({"Location": f"/api/v1/jobs/{made.id}", "X-Job-ID": str(made.id)})
+    say_where(request, response, made.id)
     return shapes.Made(id=made.id, new=made.new)
 
 
@@ -53,11 +53,11 @@ def make(new: shapes.NewJob, response: Response, service: Served, caller: Writer
     response_model=shapes.ManyMade,
     responses={200: {"model": shapes.ManyMade, "description": "the parent is there already"}},
 )
-def make_many(batch: shapes.Batch, response: Response, service: Served, caller: Writer) -> Any:
+def make_many(batch: shapes.Batch, request: Request, response: Response, service: Served, caller: Writer) -> Any:
     """Make many jobs, all or none; with a `parent` they are its children."""
     new = [_new_job(one, caller) for one in batch.jobs]
     if batch.parent is not None:
-        return _make_family(_new_job(batch.parent, caller), new, response, service, caller)
+        return _make_family(_new_job(batch.parent, caller), new, (request, response), service, caller)
     for parent in {job.parent_id for job in new}:
         _need_parent(service, caller, parent)
     rules = {type_: service.rules(type_) for type_ in {job.type for job in new}}
@@ -66,7 +66,7 @@ def make_many(batch: shapes.Batch, response: Response, service: Served, caller: 
 
 
 def _make_family(
-    parent: queue.NewJob, children: list[queue.NewJob], response: Response, service: Service, caller: Caller
+    parent: queue.NewJob, children: list[queue.NewJob], told: tuple[Request, Response], service: Service, caller: Caller
 ) -> Any:
     if any(child.parent_id is not None for child in children):
         raise Refused("A job of the batch has a `parent_id`. Nothing was enqueued.", "Its parent is the batch.")
@@ -80,8 +80,8 @@ def _make_family(
     if there is None:
         there = enqueue_batch(service.database, parent, enumerate(children, 1))
     else:
-        response.status_code = HTTPStatus.OK
-    response.headers.update({"Location": f"/api/v1/jobs/{there}", "X-Job-ID": str(there)})
+        told[1].status_code = HTTPStatus.OK
+    say_where(*told, there)
     return {"parent": there, "jobs": []}
 
 

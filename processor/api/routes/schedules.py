@@ -3,10 +3,10 @@
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Path, Request, Response
 
 from processor.api import shapes
-from processor.api.service import Admin, Served, Service
+from processor.api.service import Admin, Served, Service, say_where
 from processor.api.values import json_text, shown
 from processor.queue import firing, lookup
 from processor.queue import schedules as queue
@@ -63,10 +63,10 @@ def resume(name: ScheduleName, service: Served, caller: Admin) -> Any:
 
 
 @router.post("/{name}/fire", status_code=HTTPStatus.ACCEPTED, response_model=shapes.Made)
-def fire(name: ScheduleName, response: Response, service: Served, caller: Admin) -> Any:
+def fire(name: ScheduleName, request: Request, response: Response, service: Served, caller: Admin) -> Any:
     """Make a job of a schedule now, beside its firings."""
     job_id = firing.fire_now(service.database, name)
-    response.headers.update({"Location": f"/api/v1/jobs/{job_id}", "X-Job-ID": str(job_id)})
+    say_where(request, response, job_id)
     return {"id": job_id, "new": True}
 
 
