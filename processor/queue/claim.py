@@ -331,7 +331,9 @@ class _Bid:
         """Give those of the types of which something may be taken now, by the rules in force, and how much at most."""
         said, wanted = self._said(connection, types), {one.type: one for one in self.wanted}
         found = [wanted[type_] for type_ in types if type_ in wanted]
-        in_force = [replace(one, rules=one.rules.in_force(said.get(one.type))) for one in found]
+        in_force = [
+            replace(one, rules=one.rules.in_force(said[one.type])) if one.type in said else one for one in found
+        ]
         count = _running_by_type(connection) if any(one.rules.max_concurrent is not None for one in in_force) else {}
         rooms = [(one, self._room(one, count.get(one.type, 0))) for one in in_force]
         return [(one, room) for one, room in rooms if room > 0 and not _closed(one, said.get(one.type))]
