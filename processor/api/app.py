@@ -17,7 +17,7 @@ from processor import logs
 from processor.api import problems
 from processor.api.access import Doorkeeper
 from processor.api.gate import Gate
-from processor.api.routes import health, jobs, notifications, processors, schedules, statistics, types
+from processor.api.routes import events, health, jobs, notifications, processors, schedules, statistics, types
 from processor.api.service import Service
 from processor.db.database import Database
 from processor.happenings import Listener
@@ -81,7 +81,7 @@ def application(
     )
     problems.install(app, tell or logs.configure(settings.log, sys.stderr))
     api = APIRouter(prefix=PREFIX, responses={"4XX": _PROBLEM, "5XX": _PROBLEM})
-    for routes in (jobs, statistics, notifications, types, schedules, processors):
+    for routes in (jobs, events, statistics, notifications, types, schedules, processors):
         api.include_router(routes.router)
     app.include_router(api)
     app.include_router(health.router)

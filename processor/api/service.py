@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import Depends, Request, Response
 
 from processor.api.access import Caller, Doorkeeper
+from processor.api.feed import Feed
 from processor.api.problems import Problem
 from processor.db.database import Database
 from processor.errors import Forbidden, TooMany, Unauthorized
@@ -31,6 +32,10 @@ class Service:
     mask: tuple[str, ...] = ()
     read_only: bool = False
     max_payload_bytes: int = 1024**2
+    feed: Feed = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "feed", Feed(self.database))
 
     def rules(self, type_: str) -> Rules:
         return rules_of(self.database, self.types, type_)

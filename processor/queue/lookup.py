@@ -1,5 +1,6 @@
 """Read: one job with its whole life, lists with filters, counts for metrics. Nothing here changes a row."""
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -177,6 +178,19 @@ def events(database: Database, job_id: int, *, after: int = 0, limit: int = 1000
         .order_by(job_events.c.number)
         .limit(limit),
     )
+
+
+def heads(database: Database, ids: Collection[int]) -> dict[int, Row]:
+    """Read of jobs, as far as they are there, how they stand and the number of their latest event."""
+    columns = (jobs.c.id, jobs.c.status, jobs.c.reason, jobs.c.event_no)
+    return {row["id"]: row for row in _rows(database, select(*columns).where(jobs.c.id.in_(sorted(ids))))}
+
+
+def events_behind(database: Database, positions: Mapping[int, int], *, limit: int) -> list[Row]:
+    """Read what several jobs told after the event that is given for each, job by job, in order."""
+    behind = [and_(job_events.c.job_id == id, job_events.c.number > number) for id, number in sorted(positions.items())]
+    statement = select(*job_events.c).where(or_(*behind)).order_by(job_events.c.job_id, job_events.c.number)
+    return _rows(database, statement.limit(limit))
 
 
 def notifications_page(

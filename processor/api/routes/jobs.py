@@ -233,21 +233,6 @@ def errors(job_id: shapes.JobId, service: Served, caller: Reader) -> Any:
     return {"items": [summary(service, row) for row in lookup.errors(service.database, job_id)]}
 
 
-@router.get("/{job_id:int}/events", response_model=shapes.JobEvents)
-def events(
-    job_id: shapes.JobId,
-    service: Served,
-    caller: Reader,
-    after: Annotated[int, Query(ge=0, le=shapes.LARGEST, description="number of the last event you have")] = 0,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 200,
-) -> Any:
-    """Give what the job told, in order: progress, log lines, output."""
-    lookup.job(service.database, job_id, owner=caller.owner)
-    rows = lookup.events(service.database, job_id, after=after, limit=limit + 1)
-    items = [{**row, "text": row["text"] and masked_text(row["text"], service.mask)} for row in rows[:limit]]
-    return {"items": items, "next": items[-1]["number"] if len(rows) > limit else None}
-
-
 @router.get("/{job_id:int}/explain", response_model=shapes.Explanation)
 def explain(job_id: shapes.JobId, service: Served, caller: Reader) -> Any:
     """Say why a job does not run: every rule that keeps it, by the claim's own code."""

@@ -1,0 +1,115 @@
+"""What a job tells: as pages, or live as server-sent events."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import StreamingResponse
+
+from processor.api import shapes
+from processor.api.feed import Listener, told
+from processor.api.masking import masked_text
+from processor.api.service import Reader, Served, Service
+from processor.errors import TooMany, Unauthorized
+from processor.lifecycle import FINAL, Status
+from processor.queue import lookup
+
+router = APIRouter(prefix="/jobs", tags=["jobs"])
+LIVE = "text/event-stream"
+KEEP_ALIVE = 5.0
+"""Seconds between two signs of life, and between two looks whether the token is still valid."""
+MOST_LISTENERS = 5_000
+"""Streams of one server; some 30 KB each."""
+AFTER = Query(ge=0, le=shapes.LARGEST, description="number of the last event you have")
+
+
+@router.get(
+    "/{job_id:int}/events",
+    response_model=shapes.JobEvents,
+    responses={
+        200: {
+            "description": "events as a page, or live: `id` is the number, `event` the kind, `data` a JobEvent; at the"
+            " end `event: end` with the status, or `event: dropped` for who has to come again",
+            "content": {LIVE: {"schema": {"type": "string"}}},
+        },
+        204: {"description": "live: the job has ended, and you have all of it"},
+    },
+)
+async def events(
+    request: Request,
+    job_id: shapes.JobId,
+    service: Served,
+    caller: Reader,
+    after: Annotated[int, AFTER] = 0,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 200,
+) -> Any:
+    """Give what the job told, in order: states, progress, log lines, output.
+
+    With `Accept: text/event-stream` live, from `after` or the header `Last-Event-ID` on.
+    """
+    row = await asyncio.to_thread(lookup.job, service.database, job_id, owner=caller.owner)
+    if LIVE in request.headers.get("accept", ""):
+        return _live(request, service, row, _last_event(request, after))
+    rows = await asyncio.to_thread(lookup.events, service.database, job_id, after=after, limit=limit + 1)
+    items = [_shown(service, row) for row in rows[:limit]]
+    return {"items": items, "next": items[-1]["number"] if len(rows) > limit else None}
+
+
+def _shown(service: Service, row: lookup.Row) -> lookup.Row:
+    return {**row, "text": row["text"] and masked_text(row["text"], service.mask)}
+
+
+def _last_event(request: Request, after: int) -> int:
+    """Read where a client that comes again stopped; what is no number of ours is none."""
+    text = request.headers.get("last-event-id", "")
+    return int(text) if text.isdecimal() and text.isascii() and int(text) <= shapes.LARGEST else after
+
+
+def _live(request: Request, service: Service, row: lookup.Row, after: int) -> Response:
+    if Status(row["status"]) in FINAL and after >= row["event_no"]:
+        return Response(status_code=204)
+    if len(service.feed) >= MOST_LISTENERS:
+        raise TooMany(f"{MOST_LISTENERS:,} streams are open on this server, which is as many as it has.", "Come again.")
+    return StreamingResponse(_stream(request, service, row["id"], after), media_type=LIVE)
+
+
+async def _stream(request: Request, service: Service, job_id: int, after: int) -> AsyncIterator[str]:
+    """Write what the job tells until it ends, the token is no longer valid, or nobody takes it."""
+    checked_at = time.monotonic()
+    with service.feed.listening(job_id, after) as listener:
+        async for row in told(listener, KEEP_ALIVE):
+            if time.monotonic() - checked_at >= KEEP_ALIVE:
+                checked_at = time.monotonic()
+                if not await asyncio.to_thread(_is_let_in, request, service):
+                    yield _frame("dropped", {"why": "the token is no longer valid"})
+                    return
+            if row is None:
+                yield ": nothing new\n\n"
+            else:
+                event = shapes.JobEvent.model_validate(_shown(service, row)).model_dump(mode="json")
+                yield _frame(row["kind"], event, row["number"])
+        yield _last(listener)
+
+
+def _is_let_in(request: Request, service: Service) -> bool:
+    try:
+        service.doorkeeper.caller(request.headers.get("authorization"))
+    except Unauthorized:
+        return False
+    return True
+
+
+def _last(listener: Listener) -> str:
+    if listener.was_dropped:
+        return _frame("dropped", {"why": "what was told was not taken in time"})
+    if listener.end is None:
+        return _frame("end", {"status": "deleted", "reason": None})
+    return _frame("end", {"status": listener.end["status"], "reason": listener.end["reason"]})
+
+
+def _frame(kind: str, data: dict[str, Any], number: int | None = None) -> str:
+    identity = "" if number is None else f"id: {number}\n"
+    return f"{identity}event: {kind}\ndata: {json.dumps(data)}\n\n"

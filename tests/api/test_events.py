@@ -1,0 +1,153 @@
+"""What jobs tell, live: once, in order, whatever is cut off, whichever server is asked."""
+
+import json
+import random
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import httpx
+import pytest
+
+from processor.api import feed
+from processor.api.app import application
+from processor.api.routes import events as routes
+from processor.outcome import Kind
+from processor.queue import tokens
+from processor.queue.events import Event, Told, store
+from processor.queue.settle import settle
+from tests.api.conftest import Api, serving
+from tests.queue.conftest import Queue, verdict_of
+
+LIVE = {"Accept": "text/event-stream"}
+
+
+def tell(queue: Queue, job: Any, *texts: str) -> None:
+    said = tuple(Event("log", "info", None, text) for text in texts)
+    assert not store(queue.database, [Told(job.id, "p1", job.claim_no, job.attempt, said)])
+
+
+def frames(answer: httpx.Response) -> Iterator[dict[str, str]]:
+    """Read server-sent events; comments are left out."""
+    frame: dict[str, str] = {}
+    for line in answer.iter_lines():
+        if not line:
+            if frame:
+                yield frame
+            frame = {}
+        elif not line.startswith(":"):
+            name, _, value = line.partition(": ")
+            frame[name] = value
+
+
+def stored(queue: Queue, job_id: int) -> list[tuple[Any, ...]]:
+    return queue.rows(f"SELECT number, kind, text FROM job_events WHERE job_id = {job_id} ORDER BY number")
+
+
+def test_what_was_told_is_replayed_and_what_is_told_now_follows(api: Api) -> None:
+    api.make()
+    [job] = api.queue.claim(types="work")
+    tell(api.queue, job, "one", "two")
+    with api.client.stream("GET", "/api/v1/jobs/1/events", headers=LIVE) as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        live = frames(answer)
+        first = [next(live) for _ in range(3)]
+        assert [frame["event"] for frame in first] == ["state", "log", "log"]
+        assert [json.loads(frame["data"])["text"] for frame in first[1:]] == ["one", "two"]
+        tell(api.queue, job, "password=canary")
+        assert "canary" not in next(live)["data"]
+        settle(api.queue.database, [verdict_of(job, Kind.RETURNED, result="1")])
+        assert json.loads(next(live)["data"])["level"] == "completed"
+        assert next(live) == {"event": "end", "data": '{"status": "completed", "reason": "done"}'}
+        assert list(live) == []
+    again = api.client.get("/api/v1/jobs/1/events", headers={**LIVE, "Last-Event-ID": "5"})
+    assert again.status_code == 204, "a browser that gets this asks no more"
+
+
+def test_a_client_that_is_cut_off_gets_every_event_once_from_any_server(api: Api) -> None:
+    """Two servers, one of which restarts; cuts at random; what the client saw is what the table has."""
+    api.make()
+    [job] = api.queue.claim(types="work")
+    chance = random.Random(7)
+
+    def work() -> None:
+        for number in range(60):
+            tell(api.queue, job, *(f"{number}.{n}" for n in range(chance.randrange(1, 6))))
+        settle(api.queue.database, [verdict_of(job, Kind.RETURNED, result="1")])
+
+    worker = threading.Thread(target=work)
+    seen: list[tuple[int, str, str | None]] = []
+    with ExitStack() as stack:
+        other = stack.enter_context(serving(application(api.settings, api.queue.database)))
+        third = ExitStack()
+        restarting = third.enter_context(serving(application(api.settings, api.queue.database)))
+        worker.start()
+        ended = False
+        for turn in range(10_000):
+            if turn == 5:
+                third.close()
+                restarting = stack.enter_context(serving(application(api.settings, api.queue.database)))
+            address = chance.choice([str(api.client.base_url), other, restarting])
+            position = {"Last-Event-ID": str(seen[-1][0])} if seen else {}
+            with httpx.stream("GET", f"{address}/api/v1/jobs/1/events", headers={**LIVE, **position}) as answer:
+                if answer.status_code == 204:
+                    ended = True
+                for frame in frames(answer):
+                    if "id" not in frame:
+                        break
+                    event = json.loads(frame["data"])
+                    seen.append((int(frame["id"]), event["kind"], event["text"]))
+                    if chance.random() < 0.1:
+                        break
+            if ended:
+                break
+        worker.join()
+    assert seen == stored(api.queue, 1)
+    assert len(seen) > 100
+
+
+def test_another_owner_hears_nothing(api: Api) -> None:
+    ann, bob = api.asks_as("ann"), api.asks_as("bob")
+    job = api.make(ann)
+    assert bob.get(f"/api/v1/jobs/{job}/events", headers=LIVE).status_code == 404
+
+
+def test_a_token_that_is_revoked_ends_its_streams(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routes, "KEEP_ALIVE", 0.05)
+    token, text = tokens.create(api.queue.database, owner="ann", scopes=("read", "write"))
+    client = api.with_token(text)
+    job = api.make(client)
+    with client.stream("GET", f"/api/v1/jobs/{job}/events", headers=LIVE) as answer:
+        tokens.revoke(api.queue.database, token.id)
+        [frame] = list(frames(answer))
+    assert frame == {"event": "dropped", "data": '{"why": "the token is no longer valid"}'}
+
+
+def test_who_takes_nothing_is_let_go_and_costs_no_memory(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed, "PATIENCE", 0.2)
+    monkeypatch.setattr(feed, "PAGE", 50)
+    api.make()
+    [job] = api.queue.claim(types="work")
+    for _ in range(20):
+        tell(api.queue, job, *("x" * 20_000 for _ in range(50)))
+    served = api.app.state.service.feed
+    with api.client.stream("GET", "/api/v1/jobs/1/events", headers=LIVE) as answer:
+        while not served:
+            time.sleep(0.01)
+        [listener] = served._listeners
+        most = 0
+        while not listener.was_dropped:  # nothing is read meanwhile
+            most = max(most, len(listener.given))
+            time.sleep(0.01)
+        assert 0 < most <= 50
+        kinds = [frame["event"] for frame in frames(answer)]
+    assert kinds[-1] == "dropped"
+
+
+def test_a_job_that_is_deleted_ends_its_stream(api: Api) -> None:
+    api.make()
+    with api.client.stream("GET", "/api/v1/jobs/1/events", headers=LIVE) as answer:
+        assert api.client.delete("/api/v1/jobs/1").status_code == 204
+        assert list(frames(answer)) == [{"event": "end", "data": '{"status": "deleted", "reason": null}'}]
