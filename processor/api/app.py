@@ -12,13 +12,14 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
+from fastapi.responses import JSONResponse
 
 from processor import logs
 from processor.api import problems
 from processor.api.access import Doorkeeper
 from processor.api.gate import Gate
 from processor.api.routes import events, health, jobs, notifications, processors, schedules, statistics, types
-from processor.api.service import Service
+from processor.api.service import Served, Service
 from processor.db.database import Database
 from processor.happenings import Listener
 from processor.settings import Settings
@@ -51,7 +52,7 @@ def application(
     settings: Settings,
     database: Database | None = None,
     *,
-    is_loopback: bool | None = None,
+    is_loopback: bool = False,
     tell: Listener | None = None,
 ) -> FastAPI:
     """Make the application. Without a `database` it opens the one of the settings, and closes it at its end.
@@ -60,12 +61,11 @@ def application(
     hears of what an operator should know; without it lines are written to the standard error.
     """
     opened = database or _open(settings)
-    loopback = settings.serve.is_loopback if is_loopback is None else is_loopback
     app = FastAPI(
         title="jobtable",
         version=our_version(),
         description=_ABOUT,
-        openapi_url=f"{PREFIX}/openapi.json",
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         lifespan=_closing(opened if database is None else None),
@@ -73,7 +73,7 @@ def application(
     )
     app.state.service = Service(
         opened,
-        Doorkeeper(opened, loopback),
+        Doorkeeper(opened, is_loopback),
         settings.types,
         settings.serve.mask,
         settings.serve.read_only,
@@ -93,7 +93,9 @@ def application(
             allow_headers=["Authorization", "Content-Type"],
             expose_headers=["Location", "X-Job-ID", "Retry-After"],
         )
-    app.add_middleware(Gate, hosts=(*LOOPBACK, settings.serve.address[0], *settings.serve.hosts))
+    host = settings.serve.address[0]
+    named = f"[{host}]" if ":" in host else host
+    app.add_middleware(Gate, hosts=(*LOOPBACK, named, *settings.serve.hosts), origins=settings.serve.origins)
     _describe(app)
     return app
 
@@ -124,8 +126,6 @@ def _describe(app: FastAPI) -> None:
         components = schema.setdefault("components", {})
         components.setdefault("schemas", {})["Problem"] = _SCHEMA
         components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-        service: Service = app.state.service
-        schema["security"] = [{}, {"token": []}] if service.doorkeeper.is_open else [{"token": []}]
         for operations in schema["paths"].values():
             for operation in operations.values():
                 if "422" in operation["responses"]:
@@ -135,3 +135,8 @@ def _describe(app: FastAPI) -> None:
         return schema
 
     app.openapi = described  # type: ignore[method-assign]
+
+    @app.get(f"{PREFIX}/openapi.json", include_in_schema=False)
+    def description(service: Served) -> JSONResponse:  # in a thread: it asks the database
+        security: list[dict[str, list[str]]] = [{}, {"token": []}] if service.doorkeeper.is_open else [{"token": []}]
+        return JSONResponse({**app.openapi(), "security": security})

@@ -24,12 +24,17 @@ MOST_BYTES = 16 * 1024**2
 """Of a request's body: a thousand jobs with 16 KiB of payload each."""
 
 
+LONGEST_PATH = 2_000
+"""Letters; int() itself refuses more than 4,300 digits, as a number of a job would be."""
+
+
 class Gate:
     """Let in only who names this server by one of its own names: a page elsewhere may point its name at loopback."""
 
-    def __init__(self, app: ASGIApp, hosts: Collection[str]) -> None:
+    def __init__(self, app: ASGIApp, hosts: Collection[str], origins: Collection[str] = ()) -> None:
         self._app = app
         self._hosts = frozenset(host.lower() for host in hosts)
+        self._origins = frozenset(origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -40,6 +45,11 @@ class Gate:
                 421, detail, "Use an address that the server has, or add the name to [serve] hosts."
             )
             await answer(scope, receive, send)
+        elif not self._is_of_ours(scope):
+            detail = "A page of another origin sent the request. Nothing was changed."
+            await problems.answer(403, detail, "Add it to [serve] origins.")(scope, receive, send)
+        elif len(scope["path"]) > LONGEST_PATH:
+            await problems.answer(414, "The address is too long.")(scope, receive, send)
         else:
             await self._app(scope, _at_most(receive, MOST_BYTES), _with_headers(send))
 
@@ -49,6 +59,15 @@ class Gate:
             return False
         host = named[0].decode("latin-1").strip().lower()
         return "*" in self._hosts or _without_port(host) in self._hosts
+
+    def _is_of_ours(self, scope: Scope) -> bool:
+        """Tell whether no browser sends it for a page elsewhere, which it would do unasked, as a form does."""
+        headers = dict(scope["headers"])
+        origin = headers.get(b"origin")
+        if origin is None:
+            return headers.get(b"sec-fetch-site", b"none") in (b"none", b"same-origin")
+        given = origin.decode("latin-1").lower()
+        return given in self._origins or given.partition("://")[2] == headers[b"host"].decode("latin-1").lower()
 
 
 def _at_most(receive: Receive, most: int) -> Receive:

@@ -34,11 +34,11 @@ def is_open(settings: Settings, database: Database) -> bool:
     return True
 
 
-def run(settings: Settings, database: Database, *, is_open: bool) -> None:
+def run(settings: Settings, *, is_open: bool) -> None:
     """Serve until a signal ends it. Raises `StartRefused` where the address cannot be had."""
     tell = logs.configure(settings.log, sys.stderr)
     config = uvicorn.Config(
-        application(settings, database, tell=tell),
+        application(settings, is_loopback=settings.serve.is_loopback, tell=tell),
         log_config=None,
         access_log=False,
         server_header=False,

@@ -1,11 +1,13 @@
 """What every request is answered from: the database, the settings that matter, and who may do what."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import Depends, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.routing import APIRoute
 
 from processor.api.access import Caller, Doorkeeper
 from processor.api.feed import Feed
@@ -54,7 +56,25 @@ def service_of(request: Request) -> Service:
 Served = Annotated[Service, Depends(service_of)]
 
 
-def caller_of(request: Request, service: Served) -> Caller:
+class Guarded(APIRoute):
+    """A route that finds out who asks before it reads a body: what strangers send is not kept and not parsed."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def guarded(request: Request) -> Response:
+            request.state.caller = await run_in_threadpool(_let_in, request, service_of(request))
+            return await handle(request)
+
+        return guarded
+
+
+def caller_of(request: Request) -> Caller:
+    caller: Caller = request.state.caller
+    return caller
+
+
+def _let_in(request: Request, service: Service) -> Caller:
     """Find out who asks. Raises `Unauthorized`, `TooMany`."""
     address = request.client.host if request.client else ""
     authorization = request.headers.get("authorization")

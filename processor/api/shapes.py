@@ -52,6 +52,14 @@ def no_number(value: Any) -> Any:
     return value
 
 
+def in_utc(value: datetime) -> datetime:
+    """Give an instant in UTC; at the ends of the calendar there is none."""
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("expected an instant within the years 1 to 9999 in UTC") from None
+
+
 def _a_text(value: Any) -> Any:
     if not isinstance(value, str):
         raise ValueError("expected a text such as 2026-01-31T08:00:00Z")
@@ -61,6 +69,7 @@ def _a_text(value: Any) -> Any:
 Moment = Annotated[
     AwareDatetime,
     BeforeValidator(_a_text),
+    AfterValidator(in_utc),
     WithJsonSchema({"type": "string", "format": "date-time", "pattern": "^(19[7-9][0-9]|[2-9][0-9]{3})-"}),
 ]
 """The table keeps instants from 1970 on."""

@@ -27,4 +27,4 @@ def serve(session: Session) -> None:
         is_open = server.is_open(session.settings, database)
         if is_open:
             click.echo("warning: There is no token yet, so everybody on this machine may do everything.", err=True)
-        server.run(session.settings, database, is_open=is_open)
+    server.run(session.settings, is_open=is_open)

@@ -93,14 +93,18 @@ SUMMARY = (
 )
 
 
-def jobs_page(database: Database, which: Filter, *, limit: int = 50, before_id: int | None = None) -> list[Row]:
+def jobs_page(
+    database: Database, which: Filter, *, limit: int = 50, before_id: int | None = None, floor: int | None = None
+) -> list[Row]:
     """Read jobs, newest first; `before_id` continues after the last id of the page before.
 
-    With a text a page may be short, or empty, and yet not the last: `text_floor` tells where to go on.
+    With a text a page may be short, or empty, and yet not the last: `text_floor` tells where to go on. Who goes on
+    gives it as `floor` (0: none): rows that come and go between two looks would move it.
     """
     statement = _newest_first(_summaries(database), database, which, before_id).limit(limit)
-    floor = text_floor(database, which, before_id=before_id)
-    if floor is not None:
+    if floor is None:
+        floor = text_floor(database, which, before_id=before_id)
+    if floor:
         statement = statement.where(jobs.c.id >= floor)
     return _rows(database, statement)
 

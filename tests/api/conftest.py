@@ -60,7 +60,7 @@ def api(queue: Queue, tmp_path: Path) -> Iterator[Api]:
     path = tmp_path / "jobtable.toml"
     path.write_text(CONFIGURATION)
     settings = load(path, flags={"database.url": queue.given.url})
-    app = application(settings)
+    app = application(settings, is_loopback=True)
     with serving(app) as address, httpx.Client(base_url=address, timeout=30) as client:
         api = Api(queue, settings, app, client)
         yield api

@@ -12,12 +12,12 @@ from fastapi.responses import StreamingResponse
 from processor.api import shapes
 from processor.api.feed import Listener, told
 from processor.api.masking import masked_text
-from processor.api.service import Reader, Served, Service
+from processor.api.service import Guarded, Reader, Served, Service
 from processor.errors import TooMany, Unauthorized
 from processor.lifecycle import FINAL, Status
 from processor.queue import lookup
 
-router = APIRouter(prefix="/jobs", tags=["jobs"])
+router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=Guarded)
 LIVE = "text/event-stream"
 KEEP_ALIVE = 5.0
 """Seconds between two signs of life, and between two looks whether the token is still valid."""

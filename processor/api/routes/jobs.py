@@ -6,13 +6,13 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
-from pydantic import AwareDatetime, BeforeValidator
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 
 from processor.api import shapes
 from processor.api.access import Caller
 from processor.api.cursors import cursor_after, read_cursor
 from processor.api.masking import masked_text
-from processor.api.service import Reader, Served, Service, Writer, one_job, say_where
+from processor.api.service import Guarded, Reader, Served, Service, Writer, one_job, say_where
 from processor.api.values import json_text, shown
 from processor.errors import Refused
 from processor.lifecycle import FINAL, Status
@@ -22,12 +22,13 @@ from processor.queue.batches import enqueue_batch
 from processor.queue.explain import explain as explain_job
 from processor.queue.lookup import Filter
 
-router = APIRouter(prefix="/jobs", tags=["jobs"])
+router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=Guarded)
 MOST = 200
 """Items of a page."""
 Limit = Annotated[int, Query(ge=1, le=MOST, description="items of this page")]
 Cursor = Annotated[str | None, Query(max_length=200, description="`next` of the page before")]
-InstantQuery = Annotated[AwareDatetime | None, BeforeValidator(shapes.no_number), Query()]
+InstantInUtc = Annotated[AwareDatetime, AfterValidator(shapes.in_utc)]
+InstantQuery = Annotated[InstantInUtc | None, BeforeValidator(shapes.no_number), Query()]
 NameQuery = Annotated[shapes.Name | None, Query()]
 
 
@@ -76,7 +77,9 @@ def _make_family(
         limit = service.rules(type_).queue_limit
         if limit is not None:
             queue.refuse_if_full(service.database, type_, limit, types.count(type_))
-    there = queue.same_work(service.database, parent, service.rules(parent.type)) if parent.key else None
+    rules = service.rules(parent.type)
+    known = parent.key is not None and rules.dedupe != "none"
+    there = queue.same_work(service.database, parent, rules) if known else None
     if there is None:
         there = enqueue_batch(service.database, parent, enumerate(children, 1))
     else:
@@ -140,9 +143,10 @@ def listing(
         return {"items": [], "next": None}
     asked = _asked(which)
     before = read_cursor(cursor, asked)
-    rows = lookup.jobs_page(service.database, which, limit=limit + 1, before_id=before)
+    reach = lookup.text_floor(service.database, which, before_id=before)
+    rows = lookup.jobs_page(service.database, which, limit=limit + 1, before_id=before, floor=reach or 0)
     items = [summary(service, row) for row in rows[:limit]]
-    floor = items[-1]["id"] if len(rows) > limit else lookup.text_floor(service.database, which, before_id=before)
+    floor = items[-1]["id"] if len(rows) > limit else reach
     return {"items": items, "next": None if floor is None else cursor_after(floor, asked)}
 
 

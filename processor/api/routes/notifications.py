@@ -8,11 +8,11 @@ from processor.api import shapes
 from processor.api.cursors import cursor_after, read_cursor
 from processor.api.masking import masked_text
 from processor.api.routes.jobs import Cursor, Limit
-from processor.api.service import Reader, Served, Writer
+from processor.api.service import Guarded, Reader, Served, Writer
 from processor.errors import NotFound
 from processor.queue import control, lookup
 
-router = APIRouter(prefix="/notifications", tags=["notifications"])
+router = APIRouter(prefix="/notifications", tags=["notifications"], route_class=Guarded)
 
 
 @router.get("", response_model=shapes.Notifications)

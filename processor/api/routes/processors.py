@@ -7,10 +7,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query
 
 from processor.api import shapes
-from processor.api.service import Admin, Served
+from processor.api.service import Admin, Guarded, Served
 from processor.queue import control, lookup
 
-router = APIRouter(prefix="/processors", tags=["processors"])
+router = APIRouter(prefix="/processors", tags=["processors"], route_class=Guarded)
 
 
 @router.get("", response_model=shapes.Processors)

@@ -6,12 +6,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Request, Response
 
 from processor.api import shapes
-from processor.api.service import Admin, Served, Service, say_where
+from processor.api.service import Admin, Guarded, Served, Service, say_where
 from processor.api.values import json_text, shown
 from processor.queue import firing, lookup
 from processor.queue import schedules as queue
 
-router = APIRouter(prefix="/schedules", tags=["schedules"])
+router = APIRouter(prefix="/schedules", tags=["schedules"], route_class=Guarded)
 ScheduleName = Annotated[shapes.PlainName, Path(description="the schedule")]
 
 

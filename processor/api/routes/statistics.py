@@ -7,10 +7,10 @@ from fastapi import APIRouter, Query
 
 from processor.api import shapes
 from processor.api.routes.jobs import NameQuery, summary
-from processor.api.service import Reader, Served
+from processor.api.service import Guarded, Reader, Served
 from processor.queue.statistics import statistics
 
-router = APIRouter(prefix="/statistics", tags=["statistics"])
+router = APIRouter(prefix="/statistics", tags=["statistics"], route_class=Guarded)
 
 
 @router.get("", response_model=shapes.Statistics)

@@ -5,14 +5,14 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path
 
 from processor.api import shapes
-from processor.api.service import Admin, Reader, Served, Service
+from processor.api.service import Admin, Guarded, Reader, Served, Service
 from processor.errors import NotFound, Refused
 from processor.queue import control, lookup
 from processor.queue.living import known_types, live_types
 from processor.queue.rules import UNLIMITED
 from processor.rates import Rate
 
-router = APIRouter(prefix="/types", tags=["types"])
+router = APIRouter(prefix="/types", tags=["types"], route_class=Guarded)
 TypeName = Annotated[shapes.Name, Path(description="the type")]
 
 
