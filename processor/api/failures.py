@@ -1,4 +1,4 @@
-"""Count failed requests by address: who tries tokens is sent away for a while, without a look at the database."""
+"""Count failed requests by address: who tries tokens is sent away for a while."""
 
 import threading
 import time

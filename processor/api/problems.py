@@ -26,6 +26,19 @@ from processor.errors import (
 )
 from processor.happenings import Listener, RequestFailed, RequestUnanswered
 
+HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cache-control", b"no-store"),
+    (
+        b"content-security-policy",
+        b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self';"
+        b" base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    ),
+)
+"""What every answer tells browsers."""
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER = {HTTPStatus.TOO_MANY_REQUESTS: "10", HTTPStatus.SERVICE_UNAVAILABLE: "5"}
 """Seconds."""
@@ -114,7 +127,8 @@ def _unexpected(request: Request, error: Exception, tell: Listener) -> Response:
     trace = "".join(traceback.format_exception(error))[-TRACE:]
     tell(RequestFailed(number, request.method, request.scope["path"], f"{type(error).__name__}: {error}", trace))
     detail = "The server met an error of its own. What was asked for may have been done or not."
-    return answer(500, detail, f"Look for {number} in the server's log.", number=number)
+    headers = {name.decode(): value.decode() for name, value in HEADERS}  # the gate lies behind what answers bugs
+    return answer(500, detail, f"Look for {number} in the server's log.", headers=headers, number=number)
 
 
 def _allowed(request: Request) -> str:

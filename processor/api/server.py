@@ -1,5 +1,6 @@
 """The server process: refuses what is not safe, listens, and ends when it is told to."""
 
+import logging
 import signal
 import socket
 import sys
@@ -37,6 +38,7 @@ def is_open(settings: Settings, database: Database) -> bool:
 def run(settings: Settings, *, is_open: bool) -> None:
     """Serve until a signal ends it. Raises `StartRefused` where the address cannot be had."""
     tell = logs.configure(settings.log, sys.stderr)
+    logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # what it would say of a bug is in our own line
     config = uvicorn.Config(
         application(settings, is_loopback=settings.serve.is_loopback, tell=tell),
         log_config=None,

@@ -1,6 +1,6 @@
 """What every request is answered from: the database, the settings that matter, and who may do what."""
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,7 +16,7 @@ from processor.db.database import Database
 from processor.errors import Forbidden, TooMany, Unauthorized
 from processor.judge import Policy
 from processor.lifecycle import Status
-from processor.queue.living import rules_of
+from processor.queue.living import rules_of_all
 from processor.queue.lookup import Filter
 from processor.queue.rules import Rules
 
@@ -39,8 +39,8 @@ class Service:
     def __post_init__(self) -> None:
         object.__setattr__(self, "feed", Feed(self.database))
 
-    def rules(self, type_: str) -> Rules:
-        return rules_of(self.database, self.types, type_)
+    def rules(self, types: Collection[str]) -> dict[str, Rules]:
+        return rules_of_all(self.database, self.types, types)
 
     def notifies(self, type_: str, status: Status) -> bool:
         """Tell whether the end of a job is told to its owner, as its type is configured here."""

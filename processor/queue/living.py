@@ -1,7 +1,7 @@
 """What processors that live tell of the types they run, for those who put jobs in or look at them."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from processor.db.database import Database
@@ -25,10 +25,17 @@ def known_types(database: Database, types: Mapping[str, "Type"]) -> list[str]:
 
 def rules_of(database: Database, types: Mapping[str, "Type"], name: str) -> Rules:
     """Give the rules of a type: of the configured `types`, else as a living processor tells them, else none."""
-    own = types.get(name)
-    if own is not None:
-        return Rules.of(own)
-    return next((Rules.from_facts(told[name]) for told in _told(database) if name in told), NO_RULES)
+    return rules_of_all(database, types, [name])[name]
+
+
+def rules_of_all(database: Database, types: Mapping[str, "Type"], names: Collection[str]) -> dict[str, Rules]:
+    """Give the rules of several types, as `rules_of` does."""
+    told = _told(database) if any(name not in types for name in names) else []
+    facts = {name: of_one[name] for of_one in reversed(told) for name in of_one}
+    return {
+        name: Rules.of(types[name]) if name in types else Rules.from_facts(facts[name]) if name in facts else NO_RULES
+        for name in names
+    }
 
 
 def _told(database: Database) -> list[dict[str, dict[str, Any]]]:

@@ -80,15 +80,17 @@ def test_a_client_that_is_cut_off_gets_every_event_once_from_any_server(api: Api
     worker = threading.Thread(target=work)
     seen: list[tuple[int, str, str | None]] = []
     with ExitStack() as stack:
-        other = stack.enter_context(serving(application(api.settings, api.queue.database)))
+        other = stack.enter_context(serving(application(api.settings, api.queue.database, is_loopback=True)))
         third = ExitStack()
-        restarting = third.enter_context(serving(application(api.settings, api.queue.database)))
+        restarting = third.enter_context(serving(application(api.settings, api.queue.database, is_loopback=True)))
         worker.start()
         ended = False
         for turn in range(10_000):
             if turn == 5:
                 third.close()
-                restarting = stack.enter_context(serving(application(api.settings, api.queue.database)))
+                restarting = stack.enter_context(
+                    serving(application(api.settings, api.queue.database, is_loopback=True))
+                )
             address = chance.choice([str(api.client.base_url), other, restarting])
             position = {"Last-Event-ID": str(seen[-1][0])} if seen else {}
             with httpx.stream("GET", f"{address}/api/v1/jobs/1/events", headers={**LIVE, **position}) as answer:

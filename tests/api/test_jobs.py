@@ -58,6 +58,7 @@ def test_a_full_queue_says_when_to_come_again(api: Api) -> None:
         ({"type": "work", "subject": "a\0b"}, "subject: "),
         ({"type": "work", "run_at": "2026-01-01T00:00:00"}, "run_at: "),
         ({"type": "work", "fail_on": "some"}, "fail_on: "),
+        ({"type": "work", "run_at": "9999-12-31T23:59:59-14:00"}, "run_at: "),
     ],
 )
 def test_what_is_not_valid_is_named_and_nothing_is_made(api: Api, given: dict[str, Any], named: str) -> None:

@@ -46,6 +46,44 @@ def test_a_job_carries_the_owner_of_its_token(api: Api) -> None:
     assert api.queue.rows("SELECT count(*) FROM jobs") == [(1,)]
 
 
+def test_an_owner_learns_nothing_of_others_from_an_explanation(api: Api) -> None:
+    ann, bob = api.asks_as("ann"), api.asks_as("bob")
+    first = api.make(ann, concurrency_key="lane")
+    [running] = api.queue.claim(types="work", jobs=1)
+    assert running.id == first
+    mine = api.make(bob, concurrency_key="lane")
+    told = bob.get(f"/api/v1/jobs/{mine}/explain").json()
+    assert "lane" in {finding["rule"] for finding in told["findings"]}
+    assert f"{first}" not in " ".join(finding["text"] for finding in told["findings"])
+    admin = api.asks_as(None, "admin").get(f"/api/v1/jobs/{mine}/explain").json()
+    assert f"job {first}" in " ".join(finding["text"] for finding in admin["findings"])
+
+
+def test_a_job_waits_for_children_of_its_own_owner_only(api: Api) -> None:
+    parent = api.make(api.asks_as("bob"))
+    admin = api.asks_as(None, "admin")
+    refused = admin.post("/api/v1/jobs", json={"type": "work", "owner": "ann", "parent_id": parent})
+    assert refused.status_code == 404
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"Origin": "https://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}],
+    ids=["origin", "null", "site"],
+)
+def test_a_page_elsewhere_changes_nothing(api: Api, headers: dict[str, str]) -> None:
+    """Not even where everybody on this machine may do everything, as its browser may."""
+    job = api.make()
+    assert api.client.post(f"/api/v1/jobs/{job}/cancel", headers=headers).status_code == 403
+    assert api.queue.status(job) == ("pending", None)
+
+
+def test_a_stranger_is_turned_away_before_its_body_is_read(api: Api) -> None:
+    tokens.create(api.queue.database, owner="ann", scopes=("write",))
+    answer = api.client.post("/api/v1/jobs", content=b"[" * 1_000_000, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 401
+
+
 def test_scopes_hold(api: Api) -> None:
     reader, writer = api.asks_as("ann", "read"), api.asks_as("ann", "write")
     assert reader.get("/api/v1/jobs").status_code == 200

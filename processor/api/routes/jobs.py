@@ -1,11 +1,13 @@
 """Jobs: make, list, look at, steer, delete."""
 
-from collections.abc import Callable
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.responses import JSONResponse
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 
 from processor.api import shapes
@@ -19,8 +21,10 @@ from processor.lifecycle import FINAL, Status
 from processor.queue import control, lookup
 from processor.queue import enqueue as queue
 from processor.queue.batches import enqueue_batch
+from processor.queue.explain import Finding
 from processor.queue.explain import explain as explain_job
 from processor.queue.lookup import Filter
+from processor.queue.rules import Rules
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=Guarded)
 MOST = 200
@@ -41,8 +45,8 @@ NameQuery = Annotated[shapes.Name | None, Query()]
 def make(new: shapes.NewJob, request: Request, response: Response, service: Served, caller: Writer) -> shapes.Made:
     """Make a job; where one with an equal `key` waits or runs already, give that one."""
     job = _new_job(new, caller)
-    _need_parent(service, caller, job.parent_id)
-    made = queue.enqueue(service.database, job, rules=service.rules(job.type))
+    _need_parent(service, caller, job)
+    made = queue.enqueue(service.database, job, rules=_rules(service, caller, [job])[job.type])
     response.status_code = HTTPStatus.ACCEPTED if made.new else HTTPStatus.OK
     say_where(request, response, made.id)
     return shapes.Made(id=made.id, new=made.new)
@@ -59,10 +63,9 @@ def make_many(batch: shapes.Batch, request: Request, response: Response, service
     new = [_new_job(one, caller) for one in batch.jobs]
     if batch.parent is not None:
         return _make_family(_new_job(batch.parent, caller), new, (request, response), service, caller)
-    for parent in {job.parent_id for job in new}:
-        _need_parent(service, caller, parent)
-    rules = {type_: service.rules(type_) for type_ in {job.type for job in new}}
-    made = queue.enqueue_many(service.database, new, rules)
+    for job in {(job.parent_id, job.owner): job for job in new}.values():
+        _need_parent(service, caller, job)
+    made = queue.enqueue_many(service.database, new, _rules(service, caller, new))
     return {"parent": None, "jobs": [{"id": one.id, "new": one.new} for one in made]}
 
 
@@ -71,15 +74,15 @@ def _make_family(
 ) -> Any:
     if any(child.parent_id is not None for child in children):
         raise Refused("A job of the batch has a `parent_id`. Nothing was enqueued.", "Its parent is the batch.")
-    _need_parent(service, caller, parent.parent_id)
-    types = [parent.type, *(child.type for child in children)]
-    for type_ in set(types):
-        limit = service.rules(type_).queue_limit
+    _need_parent(service, caller, parent)
+    rules = _rules(service, caller, [parent, *children])
+    types = Counter(job.type for job in (parent, *children))
+    for type_, count in types.items():
+        limit = rules[type_].queue_limit
         if limit is not None:
-            queue.refuse_if_full(service.database, type_, limit, types.count(type_))
-    rules = service.rules(parent.type)
-    known = parent.key is not None and rules.dedupe != "none"
-    there = queue.same_work(service.database, parent, rules) if known else None
+            queue.refuse_if_full(service.database, type_, limit, count)
+    known = parent.key is not None and rules[parent.type].dedupe != "none"
+    there = queue.same_work(service.database, parent, rules[parent.type]) if known else None
     if there is None:
         there = enqueue_batch(service.database, parent, enumerate(children, 1))
     else:
@@ -99,13 +102,21 @@ def _new_job(new: shapes.NewJob, caller: Caller) -> queue.NewJob:
     return queue.NewJob(**{**given, "owner": owner, "payload": json_text(new.payload)})
 
 
-def _need_parent(service: Service, caller: Caller, parent: int | None) -> None:
-    """Refuse a parent that does not exist for the caller, or that waits for nobody any more."""
-    if parent is None:
+def _rules(service: Service, caller: Caller, new: Sequence[queue.NewJob]) -> dict[str, Rules]:
+    """Give the rules of the jobs' types; who has an owner is not told of an equal job of another one."""
+    rules = service.rules({job.type for job in new})
+    if caller.reaches_all:
+        return rules
+    return {type_: replace(own, across_owners=False) for type_, own in rules.items()}
+
+
+def _need_parent(service: Service, caller: Caller, job: queue.NewJob) -> None:
+    """Refuse a parent that does not exist for the owner of a job, or that waits for nobody any more."""
+    if job.parent_id is None:
         return
-    status = lookup.job(service.database, parent, owner=caller.owner)["status"]
+    status = lookup.job(service.database, job.parent_id, owner=job.owner or caller.owner)["status"]
     if status in FINAL:
-        raise Refused(f"Job {parent} is {status}, so it would not wait for this one.", "Leave `parent_id` out.")
+        raise Refused(f"Job {job.parent_id} is {status}, so it would not wait for this one.", "Leave `parent_id` out.")
 
 
 @router.get("", response_model=shapes.Jobs)
@@ -222,12 +233,13 @@ def delete(job_id: shapes.JobId, service: Served, caller: Writer) -> None:
 
 
 @router.get("/{job_id:int}/result", responses={200: {"content": {"application/json": {}}}})
-def result(job_id: shapes.JobId, service: Served, caller: Reader) -> JSONResponse:
+def result(job_id: shapes.JobId, service: Served, caller: Reader) -> Response:
     """Give what the handler returned, and nothing around it. 409 while the job has no result."""
+    # written here, in a thread: a large one would stop all others for a second
     row = lookup.job(service.database, job_id, owner=caller.owner)
     if row["status"] != Status.COMPLETED:
         raise _not_now(row, "it has no result")
-    return JSONResponse(shown(row["result"], service.mask))
+    return Response(json.dumps(shown(row["result"], service.mask)), media_type="application/json")
 
 
 @router.get("/{job_id:int}/errors", response_model=shapes.JobErrors)
@@ -242,7 +254,30 @@ def explain(job_id: shapes.JobId, service: Served, caller: Reader) -> Any:
     """Say why a job does not run: every rule that keeps it, by the claim's own code."""
     lookup.job(service.database, job_id, owner=caller.owner)
     found = explain_job(service.database, job_id, max_payload_bytes=service.max_payload_bytes)
-    return {name: getattr(found, name) for name in shapes.Explanation.model_fields}
+    findings = [
+        {"rule": one.rule, "blocks": one.blocks, "text": one.text if caller.reaches_all else _for_an_owner(one)}
+        for one in found.findings
+    ]
+    return {**{name: getattr(found, name) for name in shapes.Explanation.model_fields}, "findings": findings}
+
+
+_NAMES_NOBODY = frozenset({"cancel", "children", "batch", "paused", "due", "malformed", "waiting", "rate"})
+_WITHOUT_NAMES = {
+    "running": "It runs.",
+    "processor": "No processor is alive.",
+    "type": "No processor that is alive runs its type.",
+    "duplicate": "An equal job is to give it its result.",
+    "lane": "Its lane is held, or others of the lane come first.",
+    "limit": "As many of its type run as may.",
+    "slots": "Every processor that runs its type is full.",
+}
+
+
+def _for_an_owner(finding: Finding) -> str:
+    """Give the words of a finding to an owner, without the jobs of others and the names of processors."""
+    if finding.rule in _NAMES_NOBODY:
+        return finding.text
+    return _WITHOUT_NAMES.get(finding.rule, "Others come before it, perhaps.")
 
 
 @router.post("/{job_id:int}/cancel", response_model=shapes.Job)

@@ -74,8 +74,8 @@ def _rows(service: Service) -> list[lookup.Row]:
     said = {row["name"]: row for row in lookup.types(service.database)}
     alive = live_types(service.database) or set()
     rows = []
-    for name in known_types(service.database, service.types):
-        rules, row = service.rules(name), said.get(name)
+    for name, rules in service.rules(known_types(service.database, service.types)).items():
+        row = said.get(name)
         in_force = rules.in_force(row)
         rows.append(
             {
