@@ -36,12 +36,22 @@ ANYBODY = Caller(owner=None, scopes=frozenset({"admin"}), token_id=None)
 
 
 class Doorkeeper:
-    """Lets in who may. `is_loopback`: the server is reached from its own machine alone."""
+    """Lets in who may. `is_loopback`: the server is reached from its own machine alone; `writes`: tokens are marked."""
 
-    def __init__(self, database: Database, is_loopback: bool, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        database: Database,
+        is_loopback: bool,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        writes: bool = True,
+    ) -> None:
         self._database = database
         self._is_loopback = is_loopback
         self._failures = Failures(clock)
+        self._clock = clock
+        self._writes = writes
+        self._marked_at: dict[str, float] = {}
 
     @property
     def is_open(self) -> bool:
@@ -51,12 +61,20 @@ class Doorkeeper:
     def caller(self, authorization: str | None) -> Caller:
         """Say who sends an `Authorization` header. Raises `Unauthorized`."""
         text = _bearer(authorization)
-        token = None if text is None else tokens.find(self._database, text)
+        token = None if text is None else tokens.find(self._database, text, marks=False)
         if token is not None:
+            self._mark(token.id)
             return Caller(token.owner, token.scopes, token.id)
         if self.is_open:
             return ANYBODY
         raise _unauthorized(authorization, text)
+
+    def _mark(self, id: str) -> None:
+        """Mark a token as used, once a minute: a write that has to wait must not hold every request."""
+        instant = self._clock()
+        if self._writes and instant - self._marked_at.get(id, -tokens.USE_SECONDS) >= tokens.USE_SECONDS:
+            self._marked_at[id] = instant
+            tokens.mark_used(self._database, id)
 
     def failed(self, address: str) -> None:
         """Count a request that was not let in."""

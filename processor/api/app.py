@@ -73,7 +73,7 @@ def application(
     )
     app.state.service = Service(
         opened,
-        Doorkeeper(opened, is_loopback),
+        Doorkeeper(opened, is_loopback, writes=not settings.serve.read_only),
         settings.types,
         settings.serve.mask,
         settings.serve.read_only,

@@ -92,8 +92,8 @@ def _check(owner: str | None, scopes: Collection[str], expires_in: float | None)
         raise Refused("A token that expires at once opens nothing. No token was made.", "Let it be valid for longer.")
 
 
-def find(database: Database, text: str) -> Token | None:
-    """Find the token of a text; None: unknown, wrong, expired or revoked, and nobody learns which."""
+def find(database: Database, text: str, *, marks: bool = True) -> Token | None:
+    """Find the token of a text, and mark it as used; None: unknown, wrong, expired or revoked, nobody learns which."""
     given = _TEXT.fullmatch(text)
     if given is None:
         return None
@@ -105,15 +105,15 @@ def find(database: Database, text: str) -> Token | None:
     token = _token(row)
     if not token.is_valid(row.instant):
         return None
-    if token.last_used_at is None or row.instant - token.last_used_at >= timedelta(seconds=USE_SECONDS):
-        _mark_used(database, token.id)
+    if marks and (token.last_used_at is None or row.instant - token.last_used_at >= timedelta(seconds=USE_SECONDS)):
+        mark_used(database, token.id)
     return token
 
 
 _WITH_CLOCK = select(*api_tokens.c, now().label("instant"))
 
 
-def _mark_used(database: Database, id: str) -> None:
+def mark_used(database: Database, id: str) -> None:
     """Write down that a token was used, unless another request just did."""
     since = database.dialect.seconds_since(api_tokens.c.last_used_at)
     is_due = or_(api_tokens.c.last_used_at.is_(None), since >= USE_SECONDS)

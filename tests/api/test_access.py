@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 
 import pytest
+from sqlalchemy import update
 
+from models import api_tokens
 from processor.api import failures
 from processor.api.access import Caller, Doorkeeper
 from processor.db import Database
@@ -101,6 +103,31 @@ def test_with_the_first_token_it_is_closed_even_when_that_is_not_valid_any_more(
     refusal(keeper, None)
     if end == "revoked":
         refusal(keeper, f"Bearer {text}")
+
+
+def test_a_token_is_marked_once_a_minute_and_never_by_who_only_reads(database: Database) -> None:
+    _, text = tokens.create(database, owner="ann", scopes=("read",))
+    clock = Clock()
+    door = Doorkeeper(database, is_loopback=True, clock=clock)
+
+    def used() -> bool:
+        [row] = tokens.list_all(database)
+        return row.last_used_at is not None
+
+    def forget() -> None:
+        unused = update(api_tokens).values(last_used_at=None)
+        database.write(lambda connection: connection.execute(unused))
+
+    Doorkeeper(database, is_loopback=True, writes=False).caller(f"Bearer {text}")
+    assert not used()
+    door.caller(f"Bearer {text}")
+    assert used()
+    forget()
+    door.caller(f"Bearer {text}")
+    assert not used(), "a minute has not passed"
+    clock.now = 61.0
+    door.caller(f"Bearer {text}")
+    assert used()
 
 
 def test_a_revoked_token_is_refused_by_who_let_it_in(database: Database) -> None:
