@@ -9,12 +9,12 @@ from tests.api.conftest import Api, serving
 
 def test_another_application_mounts_it(api: Api) -> None:
     outer = FastAPI()
-    outer.mount("/work", application(api.settings, api.queue.database, is_loopback=True))
+    outer.mount("/queue", application(api.settings, api.queue.database, is_loopback=True))
     with serving(outer) as address:
-        made = httpx.post(f"{address}/work/api/v1/jobs", json={"type": "work"})
-        assert (made.status_code, made.headers["Location"]) == (202, "/work/api/v1/jobs/1")
-        assert httpx.get(f"{address}/work/api/v1/jobs/1").json()["type"] == "work"
-        wrong = httpx.request("PUT", f"{address}/work/api/v1/jobs/1")
+        made = httpx.post(f"{address}/queue/api/v1/jobs", json={"type": "work"})
+        assert (made.status_code, made.headers["Location"]) == (202, "/queue/api/v1/jobs/1")
+        assert httpx.get(f"{address}/queue/api/v1/jobs/1").json()["type"] == "work"
+        wrong = httpx.request("PUT", f"{address}/queue/api/v1/jobs/1")
         assert (wrong.status_code, wrong.headers["Allow"]) == (405, "DELETE, GET, PATCH")
 
 
