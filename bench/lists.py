@@ -10,12 +10,12 @@ from datetime import UTC, datetime, timedelta
 from statistics import quantiles
 from typing import Any
 
-from bench.server import with_tables
+from bench.server import on_each, with_tables
 from processor import db
 from processor.lifecycle import Status
 from processor.queue.lookup import Filter, count, jobs_page, latest_of
 from processor.queue.statistics import statistics
-from tests.databases import Database, Server, Unavailable, choices
+from tests.databases import Database, Server
 
 ROWS = 1_000_000
 UNFINISHED = 10_000
@@ -54,14 +54,7 @@ class Figure:
 
 def measured(postgresql: Server) -> Iterator[Figure | str]:
     """Give a figure for each database and reading, or say why there is none."""
-    for kind, choice in choices().items():
-        server = postgresql if kind == "postgresql" else None
-        try:
-            yield from _on(server or choice.need())
-        except Unavailable as error:
-            yield str(error)
-        finally:
-            choice.close()
+    return on_each(postgresql, _on)
 
 
 def _on(server: Server) -> Iterator[Figure]:

@@ -2,13 +2,15 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from tests.conftest import migrate
-from tests.databases import Choice, Database, Server, postgresql
+from tests.databases import Choice, Database, Server, Unavailable, choices, postgresql
 
+T = TypeVar("T")
 SETTINGS = {"shared_buffers": "512MB", "fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
 SAID = ("server_version", *SETTINGS)
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -66,3 +68,14 @@ def cpu_seconds(server: Server) -> float | None:
 def _ticks(pid: int, *, reaped: bool = False) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return sum(map(int, fields[11 : 15 if reaped else 13])) / TICKS
+
+
+def on_each(postgresql: Server, measure: Callable[[Server], Iterator[T]]) -> Iterator[T | str]:
+    """Give what is measured on this PostgreSQL and one of each other database, or say why there is none."""
+    for kind, choice in choices().items():
+        try:
+            yield from measure(postgresql if kind == "postgresql" else choice.need())
+        except Unavailable as error:
+            yield str(error)
+        finally:
+            choice.close()

@@ -9,12 +9,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from statistics import median
 
-from bench.server import with_tables
+from bench.server import on_each, with_tables
 from processor import db
 from processor.queue import admission, leases, turns_index, waiting
 from processor.queue.claim import Slots, Wanted, claim
 from processor.queue.rules import Rules
-from tests.databases import Database, Server, Unavailable, choices
+from tests.databases import Database, Server
 
 CLAIMS = 40
 SIZE = 10
@@ -50,14 +50,7 @@ class Figure:
 
 def measured(postgresql: Server) -> Iterator[Figure | str]:
     """Give a figure for each database and situation, or say why there is none."""
-    for kind, choice in choices().items():
-        server = postgresql if kind == "postgresql" else None
-        try:
-            yield from _on(server or choice.need())
-        except Unavailable as error:
-            yield str(error)
-        finally:
-            choice.close()
+    return on_each(postgresql, _on)
 
 
 def _on(server: Server) -> Iterator[Figure]:

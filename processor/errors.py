@@ -74,6 +74,12 @@ class ValuesRefused(DatabaseError):
         message = f"The database refuses the values: {cause.strip().rstrip('.')}. Nothing was written."
         super().__init__(message, "Correct what the message names.")
 
+    def at(self, place: str) -> "ValuesRefused":
+        """Give the same about one of many jobs, of which none is enqueued."""
+        named = ValuesRefused(self.cause, by_trigger=self.by_trigger)
+        named.message = f"{place}: {self.message} Nothing was enqueued."
+        return named
+
 
 class SchemaError(DatabaseError):
     pass

@@ -1,6 +1,7 @@
 """The `db` fixture: every test that asks for it runs on three real databases.
 
-What could not be had is skipped, and said at the end of the run; with TEST_REQUIRE_DB=1 that fails the run.
+What could not be had is skipped, and said at the end of the run. With TEST_REQUIRE_DB=1, as CI has it, a database that
+was not tested fails the run, and so does every test that was skipped, whatever for, but for what no set-up can give.
 """
 
 import os
@@ -10,9 +11,12 @@ from collections.abc import Iterator
 import pytest
 
 from tests.databases import KINDS, Choice, Database, Server, Unavailable, choices
+from tests.databases.disks import NO_MOUNT
 
 CHOICES = pytest.StashKey[dict[str, Choice]]()
 KIND = pytest.StashKey[str]()
+SKIPPED = pytest.StashKey[list[tuple[str, str]]]()
+"""Tests that were skipped, and why."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -21,6 +25,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # as nohup does
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
     config.stash[CHOICES] = choices()
+    config.stash[SKIPPED] = []
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -35,6 +40,9 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     report: pytest.TestReport = yield
+    if report.skipped and not hasattr(report, "wasxfail"):
+        *_, why = report.longrepr if isinstance(report.longrepr, tuple) else (str(report.longrepr),)
+        item.config.stash[SKIPPED].append((item.nodeid, why.removeprefix("Skipped: ")))
     choice = item.config.stash[CHOICES].get(item.stash.get(KIND, ""))
     if choice is not None:
         choice.passed += report.when == "call" and report.passed
@@ -43,7 +51,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    if os.environ.get("TEST_REQUIRE_DB") == "1" and exitstatus == pytest.ExitCode.OK and _untested(session.config):
+    missing = _untested(session.config) or _left_out(session.config)
+    if os.environ.get("TEST_REQUIRE_DB") == "1" and exitstatus == pytest.ExitCode.OK and missing:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
@@ -61,8 +70,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
             terminalreporter.line(text, red=True, bold=True)
         else:
             terminalreporter.line(f"{kind} was NOT tested: no test passed that uses it.", red=required, bold=required)
-    if required and _untested(config):
+    for test, why in config.stash[SKIPPED]:
+        terminalreporter.line(f"NOT RUN: {test}: {why}", red=required, bold=required)
+    if required and (_untested(config) or _left_out(config)):
         terminalreporter.line("TEST_REQUIRE_DB=1: the run fails because of it.", red=True, bold=True)
+
+
+def _left_out(config: pytest.Config) -> list[str]:
+    """Name the tests that were skipped although whoever set this machine up could have had them run."""
+    return [test for test, why in config.stash[SKIPPED] if NO_MOUNT not in why]
 
 
 def _untested(config: pytest.Config) -> list[str]:

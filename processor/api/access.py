@@ -61,7 +61,7 @@ class Doorkeeper:
     def caller(self, authorization: str | None) -> Caller:
         """Say who sends an `Authorization` header. Raises `Unauthorized`."""
         text = _bearer(authorization)
-        token = None if text is None else tokens.find(self._database, text, marks=False)
+        token = None if text is None else tokens.find(self._database, text)
         if token is not None:
             self._mark(token.id)
             return Caller(token.owner, token.scopes, token.id)

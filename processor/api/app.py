@@ -1,13 +1,9 @@
-"""The ASGI application: `jobtable serve` runs it, and any other application can mount it.
-
-from processor.api.app import application
-from processor.settings import load
-app.mount("/jobs", application(load("jobtable.toml")))
-"""
+"""The ASGI application: `jobtable serve` runs it, and any other application can mount it (docs/api.md)."""
 
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -17,8 +13,20 @@ from fastapi.responses import JSONResponse
 from processor import logs
 from processor.api import problems
 from processor.api.access import Doorkeeper
+from processor.api.feed import Feed
 from processor.api.gate import Gate
-from processor.api.routes import events, health, jobs, notifications, processors, schedules, statistics, types
+from processor.api.routes import (
+    events,
+    health,
+    jobs,
+    making,
+    notifications,
+    processors,
+    schedules,
+    statistics,
+    steering,
+    types,
+)
 from processor.api.service import Served, Service
 from processor.db.database import Database
 from processor.happenings import Listener
@@ -27,7 +35,7 @@ from processor.version import our_version
 
 PREFIX = "/api/v1"
 CONNECTIONS = 10
-"""Connections of a server to its database, at most; requests are answered by as many threads."""
+"""Connections of a server to its database, at most; who has to wait for one waits."""
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 _ABOUT = "The table is the queue: every path does what a command of `jobtable` does, by the same verbs."
 _PROBLEM = {
@@ -57,6 +65,7 @@ def application(
 ) -> FastAPI:
     """Make the application. Without a `database` it opens the one of the settings, and closes it at its end.
 
+    Mounted in another one it has no end of its own: `app.state.service.database.close()` is for who mounts it then.
     `is_loopback` says that only this machine reaches it, which lets everybody in as long as there is no token. `tell`
     hears of what an operator should know; without it lines are written to the standard error.
     """
@@ -71,17 +80,19 @@ def application(
         lifespan=_closing(opened if database is None else None),
         redirect_slashes=False,
     )
+    tell = tell or logs.configure(settings.log, sys.stderr)
     app.state.service = Service(
         opened,
         Doorkeeper(opened, is_loopback, writes=not settings.serve.read_only),
+        Feed(opened, partial(problems.report, tell, "GET", "the streams")),
         settings.types,
         settings.serve.mask,
         settings.serve.read_only,
         settings.processor.max_payload_bytes,
     )
-    problems.install(app, tell or logs.configure(settings.log, sys.stderr))
+    problems.install(app, tell)
     api = APIRouter(prefix=PREFIX, responses={"4XX": _PROBLEM, "5XX": _PROBLEM})
-    for routes in (jobs, events, statistics, notifications, types, schedules, processors):
+    for routes in (making, jobs, steering, events, statistics, notifications, types, schedules, processors):
         api.include_router(routes.router)
     app.include_router(api)
     app.include_router(health.router)

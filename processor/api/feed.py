@@ -2,14 +2,13 @@
 
 Everybody who listens has a place: the number of the latest event that was sent. The reader looks for all of them at
 once, and gives each what is behind its place, in order and without gaps, since the numbers of a job become visible in
-order. It reads on for nobody who has not taken what was given: who is slow costs no memory, and is let go in the end.
+order. It reads on for nobody who has not taken what was given, so who is slow costs no memory.
 """
 
 import asyncio
 import contextlib
-import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import dataclass, field
 
 from processor.db.database import Database
@@ -24,8 +23,6 @@ AT_ONCE = 200
 """Jobs of one statement."""
 PAGE = 2000
 """Events of one statement."""
-PATIENCE = 60.0
-"""Seconds in which somebody has to take what was given."""
 
 
 @dataclass(eq=False, slots=True)
@@ -35,7 +32,6 @@ class Listener:
     job_id: int
     place: int
     given: deque[lookup.Row] = field(default_factory=deque)
-    taken_at: float = 0.0
     has_ended: bool = False
     end: lookup.Row | None = None
     was_dropped: bool = False
@@ -51,8 +47,10 @@ class Listener:
 class Feed:
     """The one reader. It works while somebody listens; all methods are called from one event loop."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, failed: Callable[[Exception], object]) -> None:
+        """`failed` hears of a bug of ours, which ends all streams; who comes again is heard again."""
         self._database = database
+        self._failed = failed
         self._listeners: set[Listener] = set()
         self._reading: asyncio.Task[None] | None = None
 
@@ -66,28 +64,31 @@ class Feed:
         self._listeners.add(listener)
         if self._reading is None or self._reading.done():
             self._reading = asyncio.get_running_loop().create_task(self._read())
+            self._reading.add_done_callback(self._has_read)
         try:
             yield listener
         finally:
             self._listeners.discard(listener)
 
     async def _read(self) -> None:
-        try:
-            while self._listeners:
-                try:
-                    more = await self._look()
-                except JobtableError:  # the database is away: who listens waits, and misses nothing
-                    more = False
-                    await asyncio.sleep(PAUSE_AFTER_ERROR)
-                await asyncio.sleep(0 if more else PAUSE)
-        finally:  # nobody is left, or a bug of ours: then who listens has to come again
+        while self._listeners:
+            try:
+                more = await self._look()
+            except JobtableError:  # the database is away: who listens waits, and misses nothing
+                more = False
+                await asyncio.sleep(PAUSE_AFTER_ERROR)
+            await asyncio.sleep(0 if more else PAUSE)
+
+    def _has_read(self, reading: asyncio.Task[None]) -> None:
+        error = None if reading.cancelled() else reading.exception()
+        if isinstance(error, Exception):
+            self._failed(error)
             for one in self._listeners:
                 one.let_go()
 
     async def _look(self) -> bool:
         """Give everybody what is new; tell whether there is more of it."""
         waiting = [listener for listener in self._listeners if not listener.given and not listener.has_ended]
-        self._drop_the_slow()
         more = False
         for start in range(0, len(waiting), AT_ONCE):
             more |= await self._give(waiting[start : start + AT_ONCE])
@@ -114,25 +115,17 @@ class Feed:
         head = heads.get(one.job_id)
         if rows:
             one.given.extend(rows)
-            one.taken_at = time.monotonic()
             one.place = rows[-1]["number"]
         if head is None or (Status(head["status"]) in FINAL and one.place >= head["event_no"]):
             one.has_ended, one.end = True, head
         if rows or one.has_ended:
             one.news.set()
 
-    def _drop_the_slow(self) -> None:
-        patience_ends = time.monotonic() - PATIENCE
-        for one in self._listeners:
-            if one.given and one.taken_at < patience_ends:
-                one.let_go()
 
-
-async def told(listener: Listener, keep_alive: float) -> AsyncIterator[lookup.Row | None]:
+async def told(listener: Listener, keep_alive: float) -> AsyncGenerator[lookup.Row | None]:
     """Give what a job tells until its end; None each time nothing was told for so many seconds."""
     while True:
         while listener.given:
-            listener.taken_at = time.monotonic()
             yield listener.given.popleft()
         if listener.has_ended:
             return

@@ -1,5 +1,6 @@
 """What every request passes before anything else: the Host header, its size, and what browsers are told."""
 
+import re
 from collections.abc import Collection
 
 from starlette.exceptions import HTTPException
@@ -8,10 +9,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from processor.api import problems
 from processor.api.problems import HEADERS
 
+_HOST = re.compile(r"(\[[0-9a-f:.%]+\]|[^:\[\]]+)(?::[0-9]*)?")
 MOST_BYTES = 16 * 1024**2
 """Of a request's body: a thousand jobs with 16 KiB of payload each."""
-
-
 LONGEST_PATH = 2_000
 """Letters; int() itself refuses more than 4,300 digits, as a number of a job would be."""
 
@@ -22,7 +22,7 @@ class Gate:
     def __init__(self, app: ASGIApp, hosts: Collection[str], origins: Collection[str] = ()) -> None:
         self._app = app
         self._hosts = frozenset(host.lower() for host in hosts)
-        self._origins = frozenset(origins)
+        self._origins = frozenset(origin.lower() for origin in origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -45,8 +45,8 @@ class Gate:
         named = [value for name, value in scope["headers"] if name == b"host"]
         if len(named) != 1:
             return False
-        host = named[0].decode("latin-1").strip().lower()
-        return "*" in self._hosts or _without_port(host) in self._hosts
+        host = _HOST.fullmatch(named[0].decode("latin-1").strip().lower())
+        return host is not None and host[1] in self._hosts
 
     def _is_of_ours(self, scope: Scope) -> bool:
         """Tell whether no browser sends it for a page elsewhere, which it would do unasked, as a form does."""
@@ -70,12 +70,6 @@ def _at_most(receive: Receive, most: int) -> Receive:
         return message
 
     return counting
-
-
-def _without_port(host: str) -> str:
-    if host.startswith("["):
-        return host.partition("]")[0] + "]"
-    return host.partition(":")[0]
 
 
 def _with_headers(send: Send) -> Send:

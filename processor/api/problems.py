@@ -121,11 +121,16 @@ def install(app: FastAPI, tell: Listener) -> None:
     app.add_exception_handler(Exception, bug)
 
 
-def _unexpected(request: Request, error: Exception, tell: Listener) -> Response:
-    """Answer for a bug of ours with the number under which it stands in the log."""
+def report(tell: Listener, method: str, path: str, error: Exception) -> str:
+    """Tell of a bug of ours, and give the number under which it stands in the log."""
     number = uuid.uuid4().hex[:12]
     trace = "".join(traceback.format_exception(error))[-TRACE:]
-    tell(RequestFailed(number, request.method, request.scope["path"], f"{type(error).__name__}: {error}", trace))
+    tell(RequestFailed(number, method, path, f"{type(error).__name__}: {error}", trace))
+    return number
+
+
+def _unexpected(request: Request, error: Exception, tell: Listener) -> Response:
+    number = report(tell, request.method, request.scope["path"], error)
     detail = "The server met an error of its own. What was asked for may have been done or not."
     headers = {name.decode(): value.decode() for name, value in HEADERS}  # the gate lies behind what answers bugs
     return answer(500, detail, f"Look for {number} in the server's log.", headers=headers, number=number)

@@ -30,14 +30,11 @@ class Service:
 
     database: Database
     doorkeeper: Doorkeeper
+    feed: Feed
     types: Mapping[str, "Type"] = field(default_factory=dict)
     mask: tuple[str, ...] = ()
     read_only: bool = False
     max_payload_bytes: int = 1024**2
-    feed: Feed = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "feed", Feed(self.database))
 
     def rules(self, types: Collection[str]) -> dict[str, Rules]:
         return rules_of_all(self.database, self.types, types)

@@ -30,7 +30,7 @@ Line = tuple[int, NewJob]
 def enqueue_batch(database: Database, parent: NewJob, children: Iterable[Line]) -> int:
     """Insert a job and its children; give the id of the parent.
 
-    Raises `Refused` naming the line that the database does not take, `ValuesRefused` where it is the parent,
+    Raises `ValuesRefused`, naming the line where it is a child, `Refused` where somebody else changed the parent,
     `DatabaseUnreachable`. Nothing is there then, but what a lost connection left as `paused`.
     """
     parent_id = insert_one(database, parent, staged=True)
@@ -65,7 +65,7 @@ def _stage(database: Database, portion: list[Line]) -> None:
             try:
                 _insert(database, [line])
             except ValuesRefused as error:
-                raise Refused(f"Line {line[0]}: {error.message} Nothing was enqueued.", error.remedy) from error
+                raise error.at(f"Line {line[0]}") from error
         raise
 
 

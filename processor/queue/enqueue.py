@@ -16,7 +16,7 @@ from models import jobs
 from models.types import NAME_LENGTH
 from processor.db.database import Database
 from processor.db.dialects import INTEGER, NUMBER, TEXT, Dialect, document
-from processor.errors import QueueFull, Refused
+from processor.errors import QueueFull, Refused, ValuesRefused
 from processor.lifecycle import FINAL, NOT_STARTED, Reason, Status
 from processor.queue.rules import NO_RULES, Rules
 from processor.queue.where import is_, is_one_of
@@ -178,7 +178,7 @@ def enqueue(database: Database, job: NewJob, *, rules: Rules = NO_RULES) -> Enqu
 def enqueue_many(database: Database, new: Sequence[NewJob], rules: Mapping[str, Rules]) -> list[Enqueued]:
     """Insert jobs in one transaction, all or none, but for those whose work is there already; `rules` by type.
 
-    Raises as `enqueue` does.
+    Raises as `enqueue` does; `ValuesRefused` names the job by its place.
     """
     there = [_there(database, job, rules[job.type]) for job in new]
     types = Counter(job.type for job, id in zip(new, there, strict=True) if id is None)
@@ -187,13 +187,21 @@ def enqueue_many(database: Database, new: Sequence[NewJob], rules: Mapping[str, 
         if limit is not None:
             refuse_if_full(database, type_, limit, count)
 
-    def verb(connection: Connection) -> list[Enqueued]:
-        return [
-            Enqueued(insert_job(connection, database.dialect, job)) if id is None else Enqueued(id, new=False)
-            for job, id in zip(new, there, strict=True)
-        ]
+    at = 0
 
-    return database.write(verb)
+    def verb(connection: Connection) -> list[Enqueued]:
+        nonlocal at
+        made = []
+        for at, (job, id) in enumerate(zip(new, there, strict=True), 1):  # noqa: B007 - says which one was refused
+            made.append(
+                Enqueued(insert_job(connection, database.dialect, job)) if id is None else Enqueued(id, new=False)
+            )
+        return made
+
+    try:
+        return database.write(verb)
+    except ValuesRefused as error:
+        raise error.at(f"Job {at} of {len(new)}") from error
 
 
 def _there(database: Database, job: NewJob, rules: Rules) -> int | None:

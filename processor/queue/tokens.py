@@ -12,7 +12,7 @@ import re
 import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, func, insert, or_, select, update
@@ -92,8 +92,8 @@ def _check(owner: str | None, scopes: Collection[str], expires_in: float | None)
         raise Refused("A token that expires at once opens nothing. No token was made.", "Let it be valid for longer.")
 
 
-def find(database: Database, text: str, *, marks: bool = True) -> Token | None:
-    """Find the token of a text, and mark it as used; None: unknown, wrong, expired or revoked, nobody learns which."""
+def find(database: Database, text: str) -> Token | None:
+    """Find the token of a text; None: unknown, wrong, expired or revoked, and nobody learns which."""
     given = _TEXT.fullmatch(text)
     if given is None:
         return None
@@ -103,18 +103,14 @@ def find(database: Database, text: str, *, marks: bool = True) -> Token | None:
     if not hmac.compare_digest(kept.encode(), _hash(given[2]).encode()) or row is None:
         return None
     token = _token(row)
-    if not token.is_valid(row.instant):
-        return None
-    if marks and (token.last_used_at is None or row.instant - token.last_used_at >= timedelta(seconds=USE_SECONDS)):
-        mark_used(database, token.id)
-    return token
+    return token if token.is_valid(row.instant) else None
 
 
 _WITH_CLOCK = select(*api_tokens.c, now().label("instant"))
 
 
 def mark_used(database: Database, id: str) -> None:
-    """Write down that a token was used, unless another request just did."""
+    """Write down that a token was used, unless somebody did less than a minute ago."""
     since = database.dialect.seconds_since(api_tokens.c.last_used_at)
     is_due = or_(api_tokens.c.last_used_at.is_(None), since >= USE_SECONDS)
     used = update(api_tokens).where(api_tokens.c.id == id, is_due).values(last_used_at=now())

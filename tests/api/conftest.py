@@ -1,7 +1,6 @@
 """The API on each kind of database, served on a real socket and asked as programs ask it."""
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from processor.api.app import application
 from processor.api.server import listening
 from processor.queue import tokens
 from processor.settings import Settings, load
+from tests.patience import eventually
 from tests.queue.conftest import Queue, queue
 
 __all__ = ["Api", "api", "queue", "serving"]
@@ -75,8 +75,7 @@ def serving(app: FastAPI) -> Iterator[str]:
     with listening(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
-        while not server.started and thread.is_alive():
-            time.sleep(0.005)
+        eventually(lambda: server.started or not thread.is_alive(), "the server")
         try:
             yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:

@@ -3,7 +3,6 @@
 import json
 import random
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -14,11 +13,13 @@ import pytest
 from processor.api import feed
 from processor.api.app import application
 from processor.api.routes import events as routes
+from processor.errors import DatabaseUnreachable
 from processor.outcome import Kind
 from processor.queue import tokens
 from processor.queue.events import Event, Told, store
 from processor.queue.settle import settle
 from tests.api.conftest import Api, serving
+from tests.patience import eventually
 from tests.queue.conftest import Queue, verdict_of
 
 LIVE = {"Accept": "text/event-stream"}
@@ -127,25 +128,74 @@ def test_a_token_that_is_revoked_ends_its_streams(api: Api, monkeypatch: pytest.
     assert frame == {"event": "dropped", "data": '{"why": "the token is no longer valid"}'}
 
 
-def test_who_takes_nothing_is_let_go_and_costs_no_memory(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed, "PATIENCE", 0.2)
+def test_who_takes_nothing_is_cut_off_and_costs_no_memory(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routes, "PATIENCE", 0.2)
     monkeypatch.setattr(feed, "PAGE", 50)
     api.make()
     [job] = api.queue.claim(types="work")
     for _ in range(20):
         tell(api.queue, job, *("x" * 20_000 for _ in range(50)))
     served = api.app.state.service.feed
+    seen: list[int] = []
     with api.client.stream("GET", "/api/v1/jobs/1/events", headers=LIVE) as answer:
-        while not served:
-            time.sleep(0.01)
+        eventually(lambda: len(served), "its place")
         [listener] = served._listeners
-        most = 0
-        while not listener.was_dropped:  # nothing is read meanwhile
-            most = max(most, len(listener.given))
-            time.sleep(0.01)
-        assert 0 < most <= 50
-        kinds = [frame["event"] for frame in frames(answer)]
-    assert kinds[-1] == "dropped"
+        given: list[int] = []
+
+        def is_cut_off() -> bool:  # nothing is read meanwhile
+            given.append(len(listener.given))
+            return not len(served)
+
+        eventually(is_cut_off)
+        assert 0 < max(given) <= 50
+        with pytest.raises(httpx.RemoteProtocolError):
+            seen += [int(frame["id"]) for frame in frames(answer)]
+    settle(api.queue.database, [verdict_of(job, Kind.RETURNED, result="1")])
+    assert seen == list(range(1, len(seen) + 1)), "what was sent before is whole"
+    with api.client.stream("GET", f"/api/v1/jobs/1/events?after={len(seen)}", headers=LIVE) as answer:
+        rest = [int(frame["id"]) for frame in frames(answer) if "id" in frame]
+    assert [*seen, *rest] == [number for number, *_ in stored(api.queue, 1)]
+
+
+def test_a_stream_outlives_a_database_that_is_away(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routes, "KEEP_ALIVE", 0.05)
+    monkeypatch.setattr(feed, "PAUSE_AFTER_ERROR", 0.05)
+    api.make()
+    [job] = api.queue.claim(types="work")
+    away = threading.Event()
+    looked = threading.Event()
+    for name in ("heads", "events_behind"):
+        monkeypatch.setattr(feed.lookup, name, failing_while(away, looked, getattr(feed.lookup, name)))
+    monkeypatch.setattr(tokens, "any_exist", failing_while(away, looked, tokens.any_exist))
+    with api.client.stream("GET", "/api/v1/jobs/1/events", headers=LIVE) as answer:
+        live = frames(answer)
+        assert next(live)["event"] == "state"
+        away.set()
+        assert looked.wait(20)
+        tell(api.queue, job, "meanwhile")
+        away.clear()
+        assert json.loads(next(live)["data"])["text"] == "meanwhile"
+
+
+def failing_while(away: threading.Event, looked: threading.Event, verb: Any) -> Any:
+    def maybe(database: Any, *given: Any, **named: Any) -> Any:
+        if away.is_set():
+            looked.set()
+            raise DatabaseUnreachable("the database", "it is away")
+        return verb(database, *given, **named)
+
+    return maybe
+
+
+def test_a_bug_in_the_reader_is_told_and_ends_the_streams(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    api.make()
+    heard: list[object] = []
+    monkeypatch.setattr(api.app.state.service.feed, "_failed", heard.append)
+    with api.client.stream("GET", "/api/v1/jobs/1/events", headers=LIVE) as answer:
+        monkeypatch.setattr(feed.lookup, "heads", None)
+        [frame] = list(frames(answer))
+    assert frame["event"] == "dropped"
+    assert [type(error) for error in heard] == [TypeError]
 
 
 def test_a_job_that_is_deleted_ends_its_stream(api: Api) -> None:

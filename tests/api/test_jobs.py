@@ -68,6 +68,42 @@ def test_what_is_not_valid_is_named_and_nothing_is_made(api: Api, given: dict[st
     assert api.queue.rows("SELECT count(*) FROM jobs") == [(0,)]
 
 
+def test_two_answers_to_when_it_is_to_run_are_refused(api: Api) -> None:
+    both = {"type": "work", "delay_seconds": 5, "run_at": "2030-01-01T00:00:00Z"}
+    answer = api.client.post("/api/v1/jobs", json=both)
+    assert (answer.status_code, answer.json()["remedy"]) == (409, "Give one.")
+    assert api.queue.rows("SELECT count(*) FROM jobs") == [(0,)]
+
+
+REFUSES = {
+    "postgresql": (
+        "CREATE FUNCTION no() RETURNS trigger AS $$ BEGIN RAISE EXCEPTION 'not today' USING ERRCODE = '23514'; END $$"
+        " LANGUAGE plpgsql",
+        "CREATE TRIGGER no BEFORE INSERT ON jobs FOR EACH ROW WHEN (NEW.subject = 'bad') EXECUTE FUNCTION no()",
+    ),
+    "mariadb": (
+        "CREATE TRIGGER no BEFORE INSERT ON jobs FOR EACH ROW BEGIN IF NEW.subject = 'bad' THEN"
+        " SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'not today'; END IF; END",
+    ),
+    "sqlite": (
+        "CREATE TRIGGER no BEFORE INSERT ON jobs WHEN NEW.subject = 'bad' BEGIN SELECT RAISE(ABORT, 'not today'); END",
+    ),
+}
+"""What lets the database itself refuse a row."""
+
+
+@pytest.mark.parametrize("parent", [{}, {"parent": {"type": "batch"}}], ids=["alone", "family"])
+def test_of_many_the_one_that_the_database_refuses_is_named_and_none_is_made(api: Api, parent: dict[str, Any]) -> None:
+    for statement in REFUSES[api.queue.kind]:
+        api.queue.rows(statement)
+    jobs = [{"type": "work"}, {"type": "work", "subject": "bad"}, {"type": "work"}]
+    answer = api.client.post("/api/v1/jobs/batch", json={"jobs": jobs, **parent})
+    assert (answer.status_code, answer.headers["content-type"]) == (422, PROBLEM)
+    assert ("Line 2: " if parent else "Job 2 of 3: ") in answer.json()["detail"]
+    assert "not today" in answer.json()["detail"]
+    assert api.queue.rows("SELECT count(*) FROM jobs") == [(0,)]
+
+
 @pytest.mark.parametrize("body", [b"{", b"", b"[1]", b"\xff", b'{"type": "work", "payload": NaN}'])
 def test_a_body_that_is_no_job_is_refused(api: Api, body: bytes) -> None:
     answer = api.client.post("/api/v1/jobs", content=body, headers={"Content-Type": "application/json"})

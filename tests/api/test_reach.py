@@ -124,7 +124,9 @@ def test_an_address_that_fails_too_often_waits(api: Api) -> None:
     assert codes[-1] == 429
 
 
-@pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "127.0.0.1.nip.io", "", "localhost@evil"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "localhost.evil.example", "127.0.0.1.nip.io", "", "localhost@evil", "[::1]x", "*"]
+)
 def test_a_host_that_is_not_ours_is_turned_away(api: Api, host: str) -> None:
     answer = api.client.get("/api/v1/jobs", headers={"Host": host})
     assert answer.status_code == 421

@@ -12,6 +12,9 @@ import pytest
 
 from tests.databases.server import Database, Server
 
+NO_MOUNT = "none can be mounted here, though we are root"
+"""What a sandbox refuses to root, too: no set-up of ours can give it."""
+
 
 class SmallDisk:
     def __init__(self, folder: Path) -> None:
@@ -56,4 +59,4 @@ def _mount(disk: Path, options: str) -> None:
         pytest.skip("fills a disk of its own, and only root may mount one")
     done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", str(disk)], capture_output=True, text=True)
     if done.returncode != 0:
-        pytest.skip(f"fills a disk of its own, and none can be mounted here: {done.stderr.strip()}")
+        pytest.skip(f"fills a disk of its own, and {NO_MOUNT}: {done.stderr.strip()}")

@@ -6,18 +6,15 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from tests.databases import Database
+from tests.patience import PATIENCE, eventually
 
 APP = Path(__file__).with_name("app")
 ROOT = Path(__file__).parents[2]
-PATIENCE = 40.0
-"""Seconds until a happening that should have come counts as missing; nothing waits that long when all is well."""
 
 SETTINGS = """
 [database]
@@ -41,15 +38,6 @@ delay = 0.05
 listen = "{listen}"
 {types}
 """
-
-
-def eventually(seen: Callable[[], Any], what: str = "", patience: float = PATIENCE) -> Any:
-    """Wait until something is seen, and give it; fail with what was waited for."""
-    deadline = time.monotonic() + patience
-    while not (found := seen()):
-        assert time.monotonic() < deadline, f"not seen within {patience} s: {what or seen}"
-        time.sleep(0.02)
-    return found
 
 
 class Site:

@@ -48,7 +48,7 @@ def test_a_line_that_the_database_refuses_is_named_and_nothing_stays(queue: Queu
         yield 70, NewJob("a")
         yield 77, NewJob("a", priority=10**6)
 
-    with pytest.raises(Refused, match=r"Line 77: .*priority.*Nothing was enqueued"):
+    with pytest.raises(ValuesRefused, match=r"Line 77: .*priority.*Nothing was enqueued"):
         enqueue_batch(queue.database, NewJob("batch"), broken())
     assert queue.rows("SELECT count(*) FROM jobs") == [(0,)]
 

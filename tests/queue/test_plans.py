@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import event
 
 from processor.outcome import Kind
-from processor.queue import endings, firing, leases, parents, purge, turns_index, upkeep, waiting
+from processor.queue import endings, firing, leases, lookup, parents, purge, turns_index, upkeep, waiting
 from processor.queue.events import Event, Told, store
 from processor.queue.keeping import Keep, Keeps
 from processor.queue.rules import Rules
@@ -99,6 +99,25 @@ def test_a_claim_of_many_types_looks_once_for_each(queue: Queue) -> None:
         "sqlite": r"SEARCH jobs USING INDEX jobs_due \(type=\?\)",
     }
     assert re.search(by_type[queue.kind], plan), plan
+
+
+def test_those_who_listen_are_served_by_the_numbers_of_their_jobs(queue: Queue) -> None:
+    """With 200,000 events of 2,000 jobs, for 150 who listen."""
+    queue.rows(f"INSERT INTO jobs (type, event_no) SELECT 'a', 100 FROM ({SEQUENCE[queue.kind].format(2_000)}) AS n")
+    numbers = SEQUENCE[queue.kind].format(200_000)
+    whole = "FLOOR((n - 1) / 100)" if queue.kind == "mariadb" else "(n - 1) / 100"
+    values = f"{whole} + 1, (n - 1) % 100 + 1, 1, 'log', 'x'"
+    queue.rows(f"INSERT INTO job_events (job_id, number, attempt, kind, text) SELECT {values} FROM ({numbers}) AS n")
+    queue.rows(ANALYZE[queue.kind].replace("jobs", "job_events"))
+    places = dict.fromkeys(range(500, 650), 95)
+    with heard(queue) as sent:
+        assert len(lookup.heads(queue.database, places)) == 150
+        assert len(lookup.events_behind(queue.database, places, limit=2000)) == 750
+    for statement, parameters in sent:
+        plan = _plan(queue, statement, parameters)
+        assert not re.search(BAD[queue.kind], plan), plan
+        scans = {"postgresql": "Seq Scan", "mariadb": r"'job_events', '(ALL|index)'", "sqlite": r"SCAN job_events"}
+        assert not re.search(scans[queue.kind], plan), plan
 
 
 def test_the_hot_statements_use_indexes_whatever_lies_in_the_table(full: Queue) -> None:

@@ -13,20 +13,9 @@ import time
 from pathlib import Path
 
 from processor.work.messages import Channel
+from tests.patience import PATIENCE
 
 SUPERVISOR = Path(__file__).parents[2] / "processor" / "work" / "supervisor.py"
-PATIENCE = 20.0  # seconds until a test that waits for something gives up
-
-
-def until(condition, what="the condition", seconds=PATIENCE):
-    """Poll a condition until it holds, and give its value."""
-    deadline = time.monotonic() + seconds
-    while True:
-        value = condition()
-        if value:
-            return value
-        assert time.monotonic() < deadline, f"{what} did not come within {seconds} s"
-        time.sleep(0.005)
 
 
 def state(pid):

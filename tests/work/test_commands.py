@@ -6,7 +6,9 @@ import time
 from pathlib import Path
 
 import pytest
-from supervision import is_gone, until
+from supervision import is_gone
+
+from tests.patience import eventually
 
 
 def test_a_command_gets_payload_and_environment_and_gives_a_result(supervision):
@@ -175,8 +177,8 @@ def test_a_slow_daemon_bounds_what_the_supervisor_holds(supervision):
     run = supervision.start(supervision.command(f"yes {line} | head -n 60000; touch {supervision.folder}/through"))
     supervision.started(run)
     before = rss(supervision.pid)
-    until(lambda: rss(supervision.pid) - before > 3_000_000, "a buffer that fills")
-    until(lambda: idle(supervision.pid), "a supervisor that waits for us")
+    eventually(lambda: rss(supervision.pid) - before > 3_000_000, "a buffer that fills")
+    eventually(lambda: idle(supervision.pid), "a supervisor that waits for us")
     assert not (supervision.folder / "through").exists()
     assert rss(supervision.pid) - before < 40_000_000
     supervision.ended(run, 60)
@@ -190,12 +192,12 @@ def test_a_return_that_we_had_no_time_to_hear_is_no_timeout(supervision):
     supervision.run(shared, {"done": None})
     flood = supervision.start(supervision.command(f"yes {'x' * 999} | head -n 30000"))
     supervision.started(flood)
-    until(lambda: idle(supervision.pid), "a supervisor that waits for us")
+    eventually(lambda: idle(supervision.pid), "a supervisor that waits for us")
     done = supervision.folder / "done"
     run = supervision.start(shared, {"done": str(done)}, timeout=1.0)
-    until(done.exists)
+    eventually(done.exists)
     over = time.monotonic() + 1.5
-    until(lambda: time.monotonic() > over, "the time limit")
+    eventually(lambda: time.monotonic() > over, "the time limit")
     assert supervision.ended(run, 60)["result"] == '"in time"'
     supervision.ended(flood, 60)
 

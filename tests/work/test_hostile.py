@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from supervision import is_gone, marked, until
+from supervision import is_gone, marked
+
+from tests.patience import eventually
 
 LONG = f"1000.{os.getpid()}"  # how long children sleep: tells ours from any other sleeper of the machine
 PREFIX = "import os, sys, time, signal, ctypes, subprocess\n"
@@ -116,7 +118,7 @@ os.mkdir("closed"); open("closed/file", "w").close(); os.chmod("closed", 0)
 os.symlink("/", "root")
 """
     assert supervision.run(hostile(supervision, body))["outcome"] == "returned"
-    until(lambda: not supervision.leftovers(), "the removal of the folder")
+    eventually(lambda: not supervision.leftovers(), "the removal of the folder")
     assert os.path.exists("/proc")
 
 
@@ -127,6 +129,20 @@ ESCAPES = {
     "a double fork": "subprocess.Popen(['/bin/sh', '-c', f'setsid env -i sleep {LONG} & setsid env -i sleep {LONG} &'], env={})",  # noqa: E501 - a script of a handler is one line
     "ignoring term": "subprocess.Popen(['/bin/sh', '-c', f'trap \"\" TERM; while :; do sleep {LONG}; done'], start_new_session=True, env={})",  # noqa: E501 - a script of a handler is one line
 }  # fmt: skip
+
+
+UNTIL_IT_RUNS = """
+def it_runs():
+    for name in os.listdir("/proc"):
+        try:
+            with open(f"/proc/{name}/cmdline", "rb") as file:
+                if file.read().startswith(b"sleep\\0" + LONG.encode()):
+                    return True
+        except OSError:
+            pass
+while not it_runs():
+    pass
+"""
 
 
 def sleepers():
@@ -146,7 +162,7 @@ def sleepers():
 @pytest.mark.parametrize("end", ["return 1", "os._exit(4)", "time.sleep(1000)"])
 def test_no_process_outlives_its_run(supervision, neighbour, how, end):
     assert not sleepers()
-    body = f"LONG = '{LONG}'\n{ESCAPES[how]}\ntime.sleep(0.05)\n{end}"
+    body = f"LONG = '{LONG}'\n{ESCAPES[how]}\n{UNTIL_IT_RUNS}\n{end}"
     ended = supervision.run(hostile(supervision, body), timeout=1 if "1000" in end else 60)
     assert ended["outcome"] == {"return 1": "returned", "os._exit(4)": "exited", "time.sleep(1000)": "timed_out"}[end]
     assert not sleepers()
@@ -177,7 +193,7 @@ def test_a_daemon_started_by_a_running_command_lives_until_its_run_ends(supervis
     spec = supervision.command(f"(setsid sleep {LONG} &) ; echo in; sleep 999")
     run = supervision.start(spec)
     supervision.event(run, "in")
-    until(sleepers)
+    eventually(sleepers)
     for _ in range(3):
         supervision.run(supervision.command("true"))
     assert sleepers()
@@ -191,7 +207,7 @@ def test_no_zombie_is_left(supervision):
     for run in [supervision.start(spec) for _ in range(40)]:
         assert supervision.ended(run)["outcome"] == "returned"
     children = Path(f"/proc/{supervision.pid}/task/{supervision.pid}/children")
-    until(lambda: not children.read_text(), "the reaping of every child")
+    eventually(lambda: not children.read_text(), "the reaping of every child")
 
 
 def test_a_return_at_the_very_limit_has_one_outcome(supervision):

@@ -3,7 +3,9 @@
 import json
 import os
 
-from supervision import is_gone, until
+from supervision import is_gone
+
+from tests.patience import eventually
 
 WAITING = """
 import asyncio, os, time
@@ -154,7 +156,7 @@ def test_a_worker_retires_after_its_number_of_jobs(supervision):
     spec = supervision.python("import os\nasync def run(job): return os.getpid()", kind="shared", jobs_per_worker=2)
     pids = [int(supervision.run(spec)["result"]) for _ in range(4)]
     assert pids[0] == pids[1] != pids[2] == pids[3]
-    until(lambda: is_gone(pids[0]), "the end of the retired worker")
+    eventually(lambda: is_gone(pids[0]), "the end of the retired worker")
 
 
 def test_a_new_definition_of_the_surroundings_replaces_the_worker(supervision):
@@ -162,7 +164,7 @@ def test_a_new_definition_of_the_surroundings_replaces_the_worker(supervision):
     first = json.loads(supervision.run(supervision.python(source, kind="shared", environment={"X": "1"}))["result"])
     second = json.loads(supervision.run(supervision.python(source, kind="shared", environment={"X": "2"}))["result"])
     assert (first[1], second[1]) == ("1", "2")
-    until(lambda: is_gone(first[0]), "the end of the replaced worker")
+    eventually(lambda: is_gone(first[0]), "the end of the replaced worker")
 
 
 def test_specs_with_the_same_surroundings_share_a_worker(supervision):

@@ -10,9 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
-from supervision import SUPERVISOR, Supervision, is_gone, marked, until
+from supervision import SUPERVISOR, Supervision, is_gone, marked
 
 from processor.work.messages import Channel
+from tests.patience import eventually
 
 SLEEP = "import time\ndef run(job):\n job.log('in')\n time.sleep(1000)"
 
@@ -73,7 +74,9 @@ def test_kill_ends_every_run_as_stopped_and_the_supervisor_goes_on(supervision):
 def test_a_lease_that_is_not_renewed_kills_everything_even_when_the_daemon_sleeps(supervision):
     supervision.say(do="lease", seconds=1.5)
     runs, pids = running(supervision)
-    until(lambda: all(map(is_gone, pids)), "the death of the workers")  # we hear nothing meanwhile, as a stopped daemon
+    eventually(
+        lambda: all(map(is_gone, pids)), "the death of the workers"
+    )  # we hear nothing meanwhile, as a stopped daemon
     for run in runs:
         ended = supervision.ended(run)
         assert ended["outcome"] == "stopped" and "did not renew its lease within 1.5 s" in ended["error_message"]
@@ -96,13 +99,13 @@ def test_workers_go_when_the_supervisor_is_killed_and_the_next_one_cleans_up(tmp
     os.kill(first.pid, signal.SIGKILL)
     first.process.wait()
     first.close()
-    until(lambda: all(map(is_gone, pids)), "the death of the workers")
+    eventually(lambda: all(map(is_gone, pids)), "the death of the workers")
     assert marked(marker), "the sleep of a session of its own should have been left"
     assert list(first.root.glob("jobtable-*"))
     second = Supervision(tmp_path)
     second.run(second.command("true"))
-    until(lambda: not marked(marker), "the death of the leftover")
-    until(lambda: len(list(second.root.glob("jobtable-*"))) == 1, "the removal of the folder")
+    eventually(lambda: not marked(marker), "the death of the leftover")
+    eventually(lambda: len(list(second.root.glob("jobtable-*"))) == 1, "the removal of the folder")
     assert any("a supervisor was killed before this one" in text for text in second.notices())
     second.end()
 

@@ -1,19 +1,21 @@
 """What a job tells: as pages, or live as server-sent events."""
 
 import asyncio
+import contextlib
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
+from starlette.types import Message, Send
 
 from processor.api import shapes
 from processor.api.feed import Listener, told
 from processor.api.masking import masked_text
 from processor.api.service import Guarded, Reader, Served, Service
-from processor.errors import TooMany, Unauthorized
+from processor.errors import DatabaseError, TooMany, Unauthorized
 from processor.lifecycle import FINAL, Status
 from processor.queue import lookup
 
@@ -21,6 +23,10 @@ router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=Guarded)
 LIVE = "text/event-stream"
 KEEP_ALIVE = 5.0
 """Seconds between two signs of life, and between two looks whether the token is still valid."""
+PATIENCE = 60.0
+"""Seconds in which somebody has to take what is sent."""
+LONG = 10_000
+"""Letters of a text that is masked beside the loop: a million take half a second."""
 MOST_LISTENERS = 5_000
 """Streams of one server; some 30 KB each."""
 AFTER = Query(ge=0, le=shapes.LARGEST, description="number of the last event you have")
@@ -53,7 +59,11 @@ async def events(
     row = await asyncio.to_thread(lookup.job, service.database, job_id, owner=caller.owner)
     if LIVE in request.headers.get("accept", ""):
         return _live(request, service, row, _last_event(request, after))
-    rows = await asyncio.to_thread(lookup.events, service.database, job_id, after=after, limit=limit + 1)
+    return await asyncio.to_thread(_page, service, job_id, after, limit)
+
+
+def _page(service: Service, job_id: int, after: int, limit: int) -> dict[str, Any]:
+    rows = lookup.events(service.database, job_id, after=after, limit=limit + 1)
     items = [_shown(service, row) for row in rows[:limit]]
     return {"items": items, "next": items[-1]["number"] if len(rows) > limit else None}
 
@@ -73,11 +83,24 @@ def _live(request: Request, service: Service, row: lookup.Row, after: int) -> Re
         return Response(status_code=204)
     if len(service.feed) >= MOST_LISTENERS:
         raise TooMany(f"{MOST_LISTENERS:,} streams are open on this server, which is as many as it has.", "Come again.")
-    return StreamingResponse(_stream(request, service, row["id"], after), media_type=LIVE)
+    return _Live(_stream(request, service, row["id"], after), media_type=LIVE)
 
 
-async def _stream(request: Request, service: Service, job_id: int, after: int) -> AsyncIterator[str]:
-    """Write what the job tells until it ends, the token is no longer valid, or nobody takes it."""
+class _Live(StreamingResponse):
+    """A stream that ends where nobody takes it: a connection that stands still keeps its place for a minute only."""
+
+    async def stream_response(self, send: Send) -> None:
+        async def in_time(message: Message) -> None:
+            async with asyncio.timeout(PATIENCE):
+                await send(message)
+
+        async with contextlib.aclosing(self.body_iterator):  # type: ignore[type-var]  # it is our generator
+            with contextlib.suppress(TimeoutError):
+                await super().stream_response(in_time)
+
+
+async def _stream(request: Request, service: Service, job_id: int, after: int) -> AsyncGenerator[str]:
+    """Write what the job tells until it ends, or the token is no longer valid."""
     checked_at = time.monotonic()
     with service.feed.listening(job_id, after) as listener:
         async for row in told(listener, KEEP_ALIVE):
@@ -88,10 +111,16 @@ async def _stream(request: Request, service: Service, job_id: int, after: int) -
                     return
             if row is None:
                 yield ": nothing new\n\n"
+            elif len(row["text"] or "") > LONG:
+                yield await asyncio.to_thread(_told, service, row)
             else:
-                event = shapes.JobEvent.model_validate(_shown(service, row)).model_dump(mode="json")
-                yield _frame(row["kind"], event, row["number"])
+                yield _told(service, row)
         yield _last(listener)
+
+
+def _told(service: Service, row: lookup.Row) -> str:
+    event = shapes.JobEvent.model_validate(_shown(service, row)).model_dump(mode="json")
+    return _frame(row["kind"], event, row["number"])
 
 
 def _is_let_in(request: Request, service: Service) -> bool:
@@ -99,12 +128,14 @@ def _is_let_in(request: Request, service: Service) -> bool:
         service.doorkeeper.caller(request.headers.get("authorization"))
     except Unauthorized:
         return False
+    except DatabaseError:  # it is away, and nothing is told meanwhile: the next look will say
+        return True
     return True
 
 
 def _last(listener: Listener) -> str:
     if listener.was_dropped:
-        return _frame("dropped", {"why": "what was told was not taken in time"})
+        return _frame("dropped", {"why": "the server met an error of its own; come again"})
     if listener.end is None:
         return _frame("end", {"status": "deleted", "reason": None})
     return _frame("end", {"status": listener.end["status"], "reason": listener.end["reason"]})

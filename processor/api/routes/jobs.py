@@ -1,30 +1,22 @@
-"""Jobs: make, list, look at, steer, delete."""
+"""Jobs: list them, look at one."""
 
 import json
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Query, Response
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 
 from processor.api import shapes
-from processor.api.access import Caller
 from processor.api.cursors import cursor_after, read_cursor
 from processor.api.masking import masked_text
-from processor.api.service import Guarded, Reader, Served, Service, Writer, one_job, say_where
-from processor.api.values import json_text, shown
+from processor.api.service import Guarded, Reader, Served, Service
+from processor.api.values import shown
 from processor.errors import Refused
-from processor.lifecycle import FINAL, Status
-from processor.queue import control, lookup
-from processor.queue import enqueue as queue
-from processor.queue.batches import enqueue_batch
+from processor.lifecycle import Status
+from processor.queue import lookup
 from processor.queue.explain import Finding
 from processor.queue.explain import explain as explain_job
 from processor.queue.lookup import Filter
-from processor.queue.rules import Rules
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=Guarded)
 MOST = 200
@@ -34,89 +26,6 @@ Cursor = Annotated[str | None, Query(max_length=200, description="`next` of the 
 InstantInUtc = Annotated[AwareDatetime, AfterValidator(shapes.in_utc)]
 InstantQuery = Annotated[InstantInUtc | None, BeforeValidator(shapes.no_number), Query()]
 NameQuery = Annotated[shapes.Name | None, Query()]
-
-
-@router.post(
-    "",
-    status_code=HTTPStatus.ACCEPTED,
-    response_model=shapes.Made,
-    responses={200: {"model": shapes.Made, "description": "a job of the same work is there already"}},
-)
-def make(new: shapes.NewJob, request: Request, response: Response, service: Served, caller: Writer) -> shapes.Made:
-    """Make a job; where one with an equal `key` waits or runs already, give that one."""
-    job = _new_job(new, caller)
-    _need_parent(service, caller, job)
-    made = queue.enqueue(service.database, job, rules=_rules(service, caller, [job])[job.type])
-    response.status_code = HTTPStatus.ACCEPTED if made.new else HTTPStatus.OK
-    say_where(request, response, made.id)
-    return shapes.Made(id=made.id, new=made.new)
-
-
-@router.post(
-    "/batch",
-    status_code=HTTPStatus.ACCEPTED,
-    response_model=shapes.ManyMade,
-    responses={200: {"model": shapes.ManyMade, "description": "the parent is there already"}},
-)
-def make_many(batch: shapes.Batch, request: Request, response: Response, service: Served, caller: Writer) -> Any:
-    """Make many jobs, all or none; with a `parent` they are its children."""
-    new = [_new_job(one, caller) for one in batch.jobs]
-    if batch.parent is not None:
-        return _make_family(_new_job(batch.parent, caller), new, (request, response), service, caller)
-    for job in {(job.parent_id, job.owner): job for job in new}.values():
-        _need_parent(service, caller, job)
-    made = queue.enqueue_many(service.database, new, _rules(service, caller, new))
-    return {"parent": None, "jobs": [{"id": one.id, "new": one.new} for one in made]}
-
-
-def _make_family(
-    parent: queue.NewJob, children: list[queue.NewJob], told: tuple[Request, Response], service: Service, caller: Caller
-) -> Any:
-    if any(child.parent_id is not None for child in children):
-        raise Refused("A job of the batch has a `parent_id`. Nothing was enqueued.", "Its parent is the batch.")
-    _need_parent(service, caller, parent)
-    rules = _rules(service, caller, [parent, *children])
-    types = Counter(job.type for job in (parent, *children))
-    for type_, count in types.items():
-        limit = rules[type_].queue_limit
-        if limit is not None:
-            queue.refuse_if_full(service.database, type_, limit, count)
-    known = parent.key is not None and rules[parent.type].dedupe != "none"
-    there = queue.same_work(service.database, parent, rules[parent.type]) if known else None
-    if there is None:
-        there = enqueue_batch(service.database, parent, enumerate(children, 1))
-    else:
-        told[1].status_code = HTTPStatus.OK
-    say_where(*told, there)
-    return {"parent": there, "jobs": []}
-
-
-def _new_job(new: shapes.NewJob, caller: Caller) -> queue.NewJob:
-    """Give the job as the queue takes it, of the caller's owner. Raises `Refused` where it names another one."""
-    if caller.owner is not None and new.owner not in (None, caller.owner):
-        raise Refused(
-            f"The token belongs to {caller.owner!r}, so its jobs do, too. Nothing was enqueued.", "Leave `owner` out."
-        )
-    given = new.model_dump(exclude={"payload"})
-    owner = new.owner if caller.owner is None else caller.owner
-    return queue.NewJob(**{**given, "owner": owner, "payload": json_text(new.payload)})
-
-
-def _rules(service: Service, caller: Caller, new: Sequence[queue.NewJob]) -> dict[str, Rules]:
-    """Give the rules of the jobs' types; who has an owner is not told of an equal job of another one."""
-    rules = service.rules({job.type for job in new})
-    if caller.reaches_all:
-        return rules
-    return {type_: replace(own, across_owners=False) for type_, own in rules.items()}
-
-
-def _need_parent(service: Service, caller: Caller, job: queue.NewJob) -> None:
-    """Refuse a parent that does not exist for the owner of a job, or that waits for nobody any more."""
-    if job.parent_id is None:
-        return
-    status = lookup.job(service.database, job.parent_id, owner=job.owner or caller.owner)["status"]
-    if status in FINAL:
-        raise Refused(f"Job {job.parent_id} is {status}, so it would not wait for this one.", "Leave `parent_id` out.")
 
 
 @router.get("", response_model=shapes.Jobs)
@@ -183,53 +92,19 @@ def latest(
     type: NameQuery = None,
 ) -> Any:
     """Give the latest job of a subject."""
-    row = lookup.latest_of(service.database, subject, owner=caller.owner, type_=type)
-    return _whole(service, caller, row["id"])
-
-
-@router.post("/cleanup", response_model=shapes.Deleted)
-def clean_up(given: shapes.Cleanup, service: Served, caller: Writer) -> Any:
-    """Delete finished jobs with their events, errors and notifications; `dry_run` counts only."""
-    statuses = tuple(sorted(FINAL)) if given.which == "all" else (Status(given.which),)
-    which = Filter(
-        statuses=statuses,
-        types=(given.type,) if given.type else (),
-        owner=caller.owner,
-        subject=given.subject,
-        older_than=given.older_than_seconds,
-    )
-    verb = lookup.count if given.dry_run else control.remove
-    return {"jobs": verb(service.database, which), "dry_run": given.dry_run}
+    return whole(service, lookup.latest_of(service.database, subject, owner=caller.owner, type_=type))
 
 
 @router.get("/{job_id:int}", response_model=shapes.Job)
 def one(job_id: shapes.JobId, service: Served, caller: Reader) -> Any:
     """Give a job with all that its row says."""
-    return _whole(service, caller, job_id)
+    return whole(service, lookup.job(service.database, job_id, owner=caller.owner))
 
 
-def _whole(service: Service, caller: Caller, job_id: int) -> lookup.Row:
-    row = lookup.job(service.database, job_id, owner=caller.owner)
+def whole(service: Service, row: lookup.Row) -> lookup.Row:
+    """Give a row with all its columns for an answer."""
     values = {name: shown(row[name], service.mask) for name in ("payload", "result")}
-    return {**summary(service, row), **values, "children": lookup.children(service.database, job_id)}
-
-
-@router.patch("/{job_id:int}", response_model=shapes.Job)
-def change(job_id: shapes.JobId, given: shapes.JobChange, service: Served, caller: Writer) -> Any:
-    """Change the priority of a job that has not ended."""
-
-    def verb(database: Any, which: Filter) -> int:
-        return control.reprioritise(database, which, given.priority)
-
-    return _steer(service, caller, job_id, verb, "its priority cannot be changed")
-
-
-@router.delete("/{job_id:int}", status_code=HTTPStatus.NO_CONTENT)
-def delete(job_id: shapes.JobId, service: Served, caller: Writer) -> None:
-    """Delete a job that does not run, with its events, errors and notifications."""
-    if not control.remove(service.database, one_job(caller, job_id)):
-        row = lookup.job(service.database, job_id, owner=caller.owner)
-        raise _not_now(row, "it cannot be deleted")
+    return {**summary(service, row), **values, "children": lookup.children(service.database, row["id"])}
 
 
 @router.get("/{job_id:int}/result", responses={200: {"content": {"application/json": {}}}})
@@ -238,7 +113,7 @@ def result(job_id: shapes.JobId, service: Served, caller: Reader) -> Response:
     # written here, in a thread: a large one would stop all others for a second
     row = lookup.job(service.database, job_id, owner=caller.owner)
     if row["status"] != Status.COMPLETED:
-        raise _not_now(row, "it has no result")
+        raise not_now(row, "it has no result")
     return Response(json.dumps(shown(row["result"], service.mask)), media_type="application/json")
 
 
@@ -280,57 +155,6 @@ def _for_an_owner(finding: Finding) -> str:
     return _WITHOUT_NAMES.get(finding.rule, "Others come before it, perhaps.")
 
 
-@router.post("/{job_id:int}/cancel", response_model=shapes.Job)
-def cancel(job_id: shapes.JobId, service: Served, caller: Writer) -> Any:
-    """Cancel a job: what waits ends at once, what runs is asked to stop and then killed."""
-
-    def verb(database: Any, which: Filter) -> int:
-        cancelled, asked = control.cancel(database, which, service.notifies)
-        return cancelled + asked
-
-    return _steer(service, caller, job_id, verb, "it cannot be cancelled", again=lambda row: row["cancel_requested"])
-
-
-@router.post("/{job_id:int}/pause", response_model=shapes.Job)
-def pause(job_id: shapes.JobId, service: Served, caller: Writer) -> Any:
-    """Keep a job that waits from being run until it is resumed."""
-    return _steer(service, caller, job_id, control.pause, "it cannot be paused")
-
-
-@router.post("/{job_id:int}/resume", response_model=shapes.Job)
-def resume(job_id: shapes.JobId, service: Served, caller: Writer) -> Any:
-    """Let a paused job be run again."""
-    return _steer(service, caller, job_id, control.resume, "it cannot be resumed")
-
-
-@router.post("/{job_id:int}/retry", response_model=shapes.Job)
-def retry(job_id: shapes.JobId, service: Served, caller: Writer) -> Any:
-    """Put a finished job back as if it were new; its errors and events are kept."""
-    return _steer(service, caller, job_id, control.retry, "it cannot be retried")
-
-
-@router.post("/{job_id:int}/run-now", response_model=shapes.Job)
-def run_now(job_id: shapes.JobId, service: Served, caller: Writer) -> Any:
-    """Let a job that was to run later be run now."""
-    return _steer(service, caller, job_id, control.run_now, "it is not waiting for a time")
-
-
-def _steer(
-    service: Service,
-    caller: Caller,
-    job_id: int,
-    verb: Callable[[Any, Filter], int],
-    otherwise: str,
-    *,
-    again: Callable[[lookup.Row], bool] = lambda row: False,
-) -> lookup.Row:
-    """Change one job and give it. Raises `NotFound`, or `Refused` where its state does not allow it."""
-    changed = verb(service.database, one_job(caller, job_id))
-    row = _whole(service, caller, job_id)
-    if not changed and not again(row):
-        raise _not_now(row, otherwise)
-    return row
-
-
-def _not_now(row: lookup.Row, otherwise: str) -> Refused:
+def not_now(row: lookup.Row, otherwise: str) -> Refused:
+    """Say that the state of a job does not allow what was asked for."""
     return Refused(f"Job {row['id']} is {row['status']}, so {otherwise}.", f"See /api/v1/jobs/{row['id']}.")
