@@ -111,6 +111,22 @@ def test_a_client_that_is_cut_off_gets_every_event_once_from_any_server(api: Api
     assert len(seen) > 100
 
 
+def test_two_who_listen_from_different_places_hear_each_what_is_behind_theirs(api: Api) -> None:
+    api.make()
+    [job] = api.queue.claim(types="work")
+    tell(api.queue, job, "a", "b", "c")
+    with ExitStack() as stack:
+        asked = [{**LIVE, "Last-Event-ID": str(place)} for place in (0, 3, 4)]
+        streams = [
+            stack.enter_context(api.client.stream("GET", "/api/v1/jobs/1/events", headers=headers)) for headers in asked
+        ]
+        eventually(lambda: len(api.app.state.service.feed) == len(streams))
+        tell(api.queue, job, "d")
+        settle(api.queue.database, [verdict_of(job, Kind.RETURNED, result="1")])
+        heard = [[int(frame["id"]) for frame in frames(stream) if "id" in frame] for stream in streams]
+    assert heard == [[1, 2, 3, 4, 5, 6], [4, 5, 6], [5, 6]]
+
+
 def test_another_owner_hears_nothing(api: Api) -> None:
     ann, bob = api.asks_as("ann"), api.asks_as("bob")
     job = api.make(ann)
@@ -162,16 +178,15 @@ def test_a_stream_outlives_a_database_that_is_away(api: Api, monkeypatch: pytest
     monkeypatch.setattr(feed, "PAUSE_AFTER_ERROR", 0.05)
     api.make()
     [job] = api.queue.claim(types="work")
-    away = threading.Event()
-    looked = threading.Event()
-    for name in ("heads", "events_behind"):
-        monkeypatch.setattr(feed.lookup, name, failing_while(away, looked, getattr(feed.lookup, name)))
-    monkeypatch.setattr(tokens, "any_exist", failing_while(away, looked, tokens.any_exist))
+    away, reader, door = threading.Event(), threading.Event(), threading.Event()
+    monkeypatch.setattr(feed.lookup, "heads", failing_while(away, reader, feed.lookup.heads))
+    monkeypatch.setattr(tokens, "any_exist", failing_while(away, door, tokens.any_exist))
     with api.client.stream("GET", "/api/v1/jobs/1/events", headers=LIVE) as answer:
         live = frames(answer)
         assert next(live)["event"] == "state"
         away.set()
-        assert looked.wait(20)
+        assert reader.wait(20), "the reader met it"
+        assert door.wait(20), "the look at the token met it"
         tell(api.queue, job, "meanwhile")
         away.clear()
         assert json.loads(next(live)["data"])["text"] == "meanwhile"
