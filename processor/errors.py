@@ -14,7 +14,7 @@
     ├── NotFound                  the job, type or processor that was named does not exist
     ├── Refused                   it exists, but the move is not allowed
     │   └── QueueFull             as many jobs of a type wait as may
-    ├── TooMany                   too many requests of an address were refused
+    ├── TooMany                   more at once, or more that failed, than a server bears
     ├── Unauthorized              a request to the API has no token, or none that is valid
     └── Forbidden                 its token is valid, and has not the scope
 

@@ -70,6 +70,11 @@ class Feed:
         finally:
             self._listeners.discard(listener)
 
+    def end(self) -> None:
+        """Let everybody go who listens."""
+        for one in self._listeners:
+            one.let_go()
+
     async def _read(self) -> None:
         while self._listeners:
             try:
@@ -83,8 +88,7 @@ class Feed:
         error = None if reading.cancelled() else reading.exception()
         if isinstance(error, Exception):
             self._failed(error)
-            for one in self._listeners:
-                one.let_go()
+            self.end()
 
     async def _look(self) -> bool:
         """Give everybody what is new; tell whether there is more of it."""

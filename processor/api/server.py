@@ -39,8 +39,9 @@ def run(settings: Settings, *, is_open: bool) -> None:
     """Serve until a signal ends it. Raises `StartRefused` where the address cannot be had."""
     tell = logs.configure(settings.log, sys.stderr)
     logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # what it would say of a bug is in our own line
+    app = application(settings, is_loopback=settings.serve.is_loopback, tell=tell)
     config = uvicorn.Config(
-        application(settings, is_loopback=settings.serve.is_loopback, tell=tell),
+        app,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -53,7 +54,7 @@ def run(settings: Settings, *, is_open: bool) -> None:
     with listening(settings.serve.address) as listener:
         host, port = listener.getsockname()[:2]
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-        server = _Server(config, lambda: tell(ServerStarted(address, is_open)))
+        server = _Server(config, lambda: tell(ServerStarted(address, is_open)), app.state.service.feed.end)
         for ends in (signal.SIGTERM, signal.SIGINT):  # before it hears them itself; it also repeats them at its end
             signal.signal(ends, lambda number, frame: server.end())
         server.run(sockets=[listener])
@@ -61,11 +62,12 @@ def run(settings: Settings, *, is_open: bool) -> None:
 
 
 class _Server(uvicorn.Server):
-    """A server that says when it answers."""
+    """A server that says when it answers, and does not wait for streams that would never end."""
 
-    def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, started: Callable[[], None], ends: Callable[[], None]) -> None:
         super().__init__(config)
         self._says_started = started
+        self._says_it_ends = ends
 
     def end(self) -> None:
         self.should_exit = True
@@ -73,6 +75,10 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
         self._says_started()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._says_it_ends()
+        await super().shutdown(sockets=sockets)
 
 
 def listening(address: tuple[str, int]) -> socket.socket:

@@ -33,6 +33,21 @@ def test_it_answers_until_it_is_told_to_end(jobtable: Jobtable, how: signal.Sign
     assert (process.returncode, "server_stopped" in log, "Traceback" in log) == (0, True, False)
 
 
+def test_its_end_ends_the_streams_and_says_so(on_sqlite: Jobtable) -> None:
+    process = on_sqlite.start("serve", "--listen", "127.0.0.1:0")
+    address = started(process)["address"]
+    job = on_sqlite.enqueue("count")
+    live = {"Accept": "text/event-stream"}
+    with httpx.stream("GET", f"{address}/api/v1/jobs/{job}/events", headers=live, timeout=20) as answer:
+        lines = answer.iter_lines()
+        on_sqlite("pause", job)
+        assert "id: 1" in lines
+        process.terminate()
+        assert "event: dropped" in lines
+    _, log = process.communicate(timeout=20)
+    assert (process.returncode, "server_stopped" in log) == (0, True)
+
+
 def test_without_a_token_only_this_machine_is_served(on_sqlite: Jobtable) -> None:
     code, _, err = on_sqlite.run("serve", "--listen", "0.0.0.0:0")
     assert code == 1

@@ -29,7 +29,12 @@ def test_a_token_is_made_listed_and_revoked(jobtable: Jobtable, db: Database) ->
     expected = {"id": found.id, "name": "the shop", "owner": "ann", "scopes": ["read", "write"], "state": "valid"}
     assert expected.items() <= row.items()
     assert row["expires_at"] > row["created_at"]
-    assert (row["revoked_at"], row["last_used_at"] is None) == (None, False)
+    assert (row["revoked_at"], row["last_used_at"]) == (None, None)
+
+    with Opened(db.url) as database:
+        tokens.mark_used(database, found.id)
+    [row] = jobtable.json("token", "list")
+    assert row["last_used_at"] >= row["created_at"]
 
     assert jobtable("token", "revoke", found.id).stdout == f"revoked the token {found.id}\n"
     [row] = jobtable.json("token", "list")

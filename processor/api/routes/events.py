@@ -135,7 +135,7 @@ def _is_let_in(request: Request, service: Service) -> bool:
 
 def _last(listener: Listener) -> str:
     if listener.was_dropped:
-        return _frame("dropped", {"why": "the server met an error of its own; come again"})
+        return _frame("dropped", {"why": "the server ends, or met an error of its own; come again"})
     if listener.end is None:
         return _frame("end", {"status": "deleted", "reason": None})
     return _frame("end", {"status": listener.end["status"], "reason": listener.end["reason"]})
