@@ -2,18 +2,17 @@
 
 `jobs` is the queue; `job_events`, `job_errors` and `notifications` tell what became of a job; `processors` and
 `job_types` are the processors' and the operators'; `schedules` make jobs by the clock; `api_tokens` say who may use
-the API.
+the API, and `api_sessions` are what is opened with them for a while.
 """
 
+from models.access import ApiSession, ApiToken, api_sessions, api_tokens
 from models.base import VERSION_TABLE, Base
 from models.job import Job, JobError, JobEvent, Notification, job_errors, job_events, jobs, notifications
 from models.processor import (
-    ApiToken,
     JobType,
     Processor,
     Schedule,
     Wakeup,
-    api_tokens,
     job_types,
     processors,
     schedules,
@@ -23,6 +22,7 @@ from models.types import Instant, now
 
 __all__ = [
     "VERSION_TABLE",
+    "ApiSession",
     "ApiToken",
     "Base",
     "Instant",
@@ -34,6 +34,7 @@ __all__ = [
     "Processor",
     "Schedule",
     "Wakeup",
+    "api_sessions",
     "api_tokens",
     "job_errors",
     "job_events",

@@ -111,27 +111,10 @@ class Schedule(Base):
     )
 
 
-class ApiToken(Base):
-    __tablename__ = "api_tokens"
-
-    id: Mapped[str] = mapped_column(Name, primary_key=True, comment="public part of the token")
-    token_hash: Mapped[str] = mapped_column(Name, comment="SHA-256 of the secret part")
-    name: Mapped[str | None] = mapped_column(Name, comment="what it is for")
-    owner: Mapped[str | None] = mapped_column(Name, comment="whose jobs it reaches; null: all")
-    scopes: Mapped[str] = mapped_column(Name, comment="read, write, admin, metrics; separated by spaces")
-    created_at: Mapped[datetime] = stamped("when it was made")
-    expires_at: Mapped[datetime | None] = instant("not valid after this instant")
-    revoked_at: Mapped[datetime | None] = instant("when it was revoked; not valid any more")
-    last_used_at: Mapped[datetime | None] = instant("latest use, roughly")
-
-    __table_args__: Any = ({"comment": "who may use the API"},)
-
-
 processors: Table = Processor.__table__  # type: ignore[assignment]
 job_types: Table = JobType.__table__  # type: ignore[assignment]
 wakeups: Table = Wakeup.__table__  # type: ignore[assignment]
 schedules: Table = Schedule.__table__  # type: ignore[assignment]
-api_tokens: Table = ApiToken.__table__  # type: ignore[assignment]
 
 for _column, _sort in (("max_concurrent", "integer"), ("rate", "text"), ("rate_log", "text"), ("turns", "text")):
     job_types.append_constraint(
@@ -141,8 +124,6 @@ for _column, _sort in (("max_concurrent", "integer"), ("rate", "text"), ("rate_l
     )
 check_instant(job_types, "paused_until")
 check_instant(job_types, "rate_free_at")
-for _column in ("created_at", "expires_at", "revoked_at", "last_used_at"):
-    check_instant(api_tokens, _column)
 for _column in ("next_at", "planned_at", "last_at", "updated_at"):
     check_instant(schedules, _column)
 for _column in ("paused", "skip_if_running"):

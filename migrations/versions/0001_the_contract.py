@@ -14,6 +14,7 @@ down_revision = None
 
 TABLES = (
     "api_tokens",
+    "api_sessions",
     "job_types",
     "jobs",
     "processors",
@@ -60,6 +61,23 @@ def upgrade() -> None:
         *is_instant("api_tokens", "revoked_at"),
         *is_instant("api_tokens", "last_used_at"),
         comment="who may use the API",
+    )
+    op.create_table(
+        "api_sessions",
+        sa.Column("id", Name, primary_key=True, autoincrement=False, comment="public part of the session"),
+        sa.Column("session_hash", Name, nullable=False, comment="SHA-256 of the secret part"),
+        sa.Column("kind", Name, nullable=False, comment="browser; ticket: opens one WebSocket, once"),
+        sa.Column("token_id", Name, comment="the token it was opened with, and ends with"),
+        sa.Column("session_id", Name, comment="of a ticket: the session that asked for it, and that it ends with"),
+        sa.Column("owner", Name, comment="whose jobs it reaches; null: all"),
+        sa.Column("scopes", Name, nullable=False, comment="read, write, admin, metrics; separated by spaces"),
+        sa.Column("created_at", Instant(), nullable=False, server_default=now(), comment="when it was opened"),
+        sa.Column("expires_at", Instant(), nullable=False, comment="not valid after this instant"),
+        sa.ForeignKeyConstraint(["token_id"], ["api_tokens.id"], name="api_sessions_token", ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["session_id"], ["api_sessions.id"], name="api_sessions_session", ondelete="CASCADE"),
+        *is_instant("api_sessions", "created_at"),
+        *is_instant("api_sessions", "expires_at"),
+        comment="what is opened with a token for a while",
     )
     op.create_table(
         "job_types",
@@ -455,6 +473,9 @@ def upgrade() -> None:
     )
     partial_index("jobs_waiting_for", "jobs", ["duplicate_of", "id"], where="status = 'waiting'")
     op.create_index("processors_by_status", "processors", ["status"])
+    op.create_index("api_sessions_end", "api_sessions", ["expires_at"])
+    op.create_index("api_sessions_session", "api_sessions", ["session_id"])
+    op.create_index("api_sessions_token", "api_sessions", ["token_id"])
     op.create_index("schedules_next", "schedules", ["next_at"])
     op.create_index("job_errors_by_job", "job_errors", ["job_id", "id"])
     op.create_index("notifications_by_job", "notifications", ["job_id", "read_at"])

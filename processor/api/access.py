@@ -1,13 +1,17 @@
-"""Who asks, and what they may: a token makes a caller with scopes; before the first token this machine is open."""
+"""Who asks, and what they may: a token, or the session of a browser that was opened with one, makes a caller with
+scopes; before the first token this machine is open.
+"""
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 from processor.api.failures import Failures
 from processor.db.database import Database
 from processor.errors import Unauthorized
-from processor.queue import tokens
+from processor.queue import sessions, tokens
+from processor.queue.sessions import Session
 
 INCLUDED = {"admin": frozenset(tokens.SCOPES)}
 """Scopes that a scope stands for, beside itself."""
@@ -15,11 +19,16 @@ INCLUDED = {"admin": frozenset(tokens.SCOPES)}
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks. `owner` None: all owners; `token_id` None: let in without a token."""
+    """Who asks. `owner` None: all owners; `token_id` None: let in without a token of ours.
+
+    `session_id` is the session of a browser, and `expires_at` the end of what was shown, where it tells one itself.
+    """
 
     owner: str | None
     scopes: frozenset[str]
     token_id: str | None
+    session_id: str | None = None
+    expires_at: datetime | None = None
 
     def may(self, scope: str) -> bool:
         """Tell whether a scope is among the caller's, or included in one of them."""
@@ -58,16 +67,41 @@ class Doorkeeper:
         """Whether everybody on this machine is let in, because there is no token yet."""
         return self._is_loopback and not tokens.any_exist(self._database)
 
-    def caller(self, authorization: str | None) -> Caller:
-        """Say who sends an `Authorization` header. Raises `Unauthorized`."""
+    def caller(self, authorization: str | None, cookie: str | None = None) -> Caller:
+        """Say who sends an `Authorization` header, or else the cookie of a session. Raises `Unauthorized`."""
         text = _bearer(authorization)
-        token = None if text is None else tokens.find(self._database, text)
-        if token is not None:
-            self._mark(token.id)
-            return Caller(token.owner, token.scopes, token.id)
+        found = self._by_token(text) if text is not None else None
+        if found is None and authorization is None and cookie is not None:
+            found = _of_session(sessions.find(self._database, cookie))
+        if found is not None:
+            return found
         if self.is_open:
             return ANYBODY
         raise _unauthorized(authorization, text)
+
+    def _by_token(self, text: str) -> Caller | None:
+        token = tokens.find(self._database, text)
+        if token is None:
+            return None
+        self._mark(token.id)
+        return Caller(token.owner, token.scopes, token.id)
+
+    def holder(self, ticket: str) -> Caller:
+        """Say who asked for a ticket, which opens nothing more. Raises `Unauthorized`."""
+        session = sessions.redeem(self._database, ticket)
+        if session is None:
+            raise Unauthorized(
+                "The ticket is not valid: unknown, used or older than half a minute.", "Ask for another."
+            )
+        return Caller(session.owner, session.scopes, session.token_id, session.session_id)
+
+    def is_still(self, caller: Caller) -> bool:
+        """Tell whether who was let in would be let in now: nothing was revoked, closed or has expired since."""
+        if caller.expires_at is not None:
+            return not sessions.is_over(self._database, caller.expires_at)
+        if caller.token_id is None and caller.session_id is None:
+            return self.is_open
+        return sessions.is_valid(self._database, token_id=caller.token_id, session_id=caller.session_id)
 
     def _mark(self, id: str) -> None:
         """Mark a token as used, once a minute: a write that has to wait must not hold every request."""
@@ -83,6 +117,10 @@ class Doorkeeper:
     def is_blocked(self, address: str) -> bool:
         """Tell whether an address was refused so often that it is not listened to for a minute."""
         return self._failures.is_blocked(address)
+
+
+def _of_session(session: Session | None) -> Caller | None:
+    return None if session is None else Caller(session.owner, session.scopes, session.token_id, session.id)
 
 
 def _bearer(authorization: str | None) -> str | None:

@@ -23,11 +23,12 @@ from processor.api.routes import (
     notifications,
     processors,
     schedules,
+    session,
     statistics,
     steering,
     types,
 )
-from processor.api.service import Served, Service
+from processor.api.service import COOKIE, Served, Service
 from processor.db.database import Database
 from processor.happenings import Listener
 from processor.settings import Settings
@@ -92,7 +93,7 @@ def application(
     )
     problems.install(app, tell)
     api = APIRouter(prefix=PREFIX, responses={"4XX": _PROBLEM, "5XX": _PROBLEM})
-    for routes in (making, jobs, steering, events, statistics, notifications, types, schedules, processors):
+    for routes in (making, jobs, steering, events, statistics, notifications, types, schedules, processors, session):
         api.include_router(routes.router)
     app.include_router(api)
     app.include_router(health.router)
@@ -101,7 +102,7 @@ def application(
             CORSMiddleware,
             allow_origins=list(settings.serve.origins),
             allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-            allow_headers=["Authorization", "Content-Type"],
+            allow_headers=["Authorization", "Content-Type", "Last-Event-ID"],
             expose_headers=["Location", "X-Job-ID", "Retry-After"],
         )
     host = settings.serve.address[0]
@@ -136,7 +137,10 @@ def _describe(app: FastAPI) -> None:
         schema = made()
         components = schema.setdefault("components", {})
         components.setdefault("schemas", {})["Problem"] = _SCHEMA
-        components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        components["securitySchemes"] = {
+            "token": {"type": "http", "scheme": "bearer"},
+            "session": {"type": "apiKey", "in": "cookie", "name": COOKIE},
+        }
         for operations in schema["paths"].values():
             for operation in operations.values():
                 if "422" in operation["responses"]:
@@ -149,5 +153,6 @@ def _describe(app: FastAPI) -> None:
 
     @app.get(f"{PREFIX}/openapi.json", include_in_schema=False)
     def description(service: Served) -> JSONResponse:  # in a thread: it asks the database
-        security: list[dict[str, list[str]]] = [{}, {"token": []}] if service.doorkeeper.is_open else [{"token": []}]
+        ways: list[dict[str, list[str]]] = [{"token": []}, {"session": []}]
+        security = [{}, *ways] if service.doorkeeper.is_open else ways
         return JSONResponse({**app.openapi(), "security": security})

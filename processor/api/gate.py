@@ -49,11 +49,15 @@ class Gate:
         return host is not None and host[1] in self._hosts
 
     def _is_of_ours(self, scope: Scope) -> bool:
-        """Tell whether no browser sends it for a page elsewhere, which it would do unasked, as a form does."""
+        """Tell whether no browser sends it for a page elsewhere, which it would do unasked, as a form does.
+
+        A link elsewhere may be followed to here: that reads, and the page elsewhere sees nothing of it.
+        """
         headers = dict(scope["headers"])
         origin = headers.get(b"origin")
         if origin is None:
-            return headers.get(b"sec-fetch-site", b"none") in (b"none", b"same-origin")
+            is_followed = scope.get("method") == "GET" and headers.get(b"sec-fetch-mode") == b"navigate"
+            return is_followed or headers.get(b"sec-fetch-site", b"none") in (b"none", b"same-origin")
         given = origin.decode("latin-1").lower()
         return given in self._origins or given.partition("://")[2] == headers[b"host"].decode("latin-1").lower()
 

@@ -75,7 +75,7 @@ _VALUE = r"""
 _IN_JSON = re.compile(rf"{_VALUE} [^\s,}}\]]++", re.VERBOSE | re.IGNORECASE)
 _ELSEWHERE = re.compile(rf"{_VALUE} [^\s&]++", re.VERBOSE | re.IGNORECASE)
 """A value: in quotes, in escaped quotes (JSON inside JSON), or up to the next space."""
-_TOKEN = re.compile(r"(\bbearer[ \t]++)[\w.~+/=-]{16,}+|\bjt_[0-9a-f]{8}_[\w-]++", re.IGNORECASE)
+_TOKEN = re.compile(r"(\bbearer[ \t]++)[\w.~+/=-]{16,}+|\bj[ts]_[0-9a-f]{8,16}_[\w-]++", re.IGNORECASE)
 
 
 def _plain_all(patterns: Iterable[str]) -> tuple[str, ...]:

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass, field
+from hmac import compare_digest
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import Depends, Request, Response
 from fastapi.concurrency import run_in_threadpool
+from fastapi.requests import HTTPConnection
 from fastapi.routing import APIRoute
 
 from processor.api.access import Caller, Doorkeeper
@@ -19,6 +21,7 @@ from processor.lifecycle import Status
 from processor.queue.living import rules_of_all
 from processor.queue.lookup import Filter
 from processor.queue.rules import Rules
+from processor.queue.sessions import csrf_of
 
 if TYPE_CHECKING:
     from processor.sections import Type
@@ -71,12 +74,29 @@ def caller_of(request: Request) -> Caller:
     return caller
 
 
+COOKIE = "jobtable_session"
+CSRF = "X-CSRF-Token"
+READS = ("GET", "HEAD")
+"""Methods that change nothing."""
+
+
 def _let_in(request: Request, service: Service) -> Caller:
+    """Find out who asks. Raises `Unauthorized`, `TooMany`, `Problem` where a page elsewhere may have sent it."""
+    caller = _who_asks(request, service)
+    if caller.session_id is not None and request.method not in READS:
+        shown = request.headers.get(CSRF, "")
+        if not compare_digest(shown.encode(), csrf_of(request.cookies[COOKIE]).encode()):
+            message = f"The request carries a cookie, but not the right {CSRF}. Nothing was changed."
+            raise Problem(HTTPStatus.FORBIDDEN, message, "Send what GET /api/v1/session gives as `csrf`.")
+    return caller
+
+
+def _who_asks(request: HTTPConnection, service: Service) -> Caller:
     """Find out who asks. Raises `Unauthorized`, `TooMany`."""
     address = request.client.host if request.client else ""
     authorization = request.headers.get("authorization")
     try:
-        return service.doorkeeper.caller(authorization)
+        return service.doorkeeper.caller(authorization, request.cookies.get(COOKIE))
     except Unauthorized as error:
         if authorization is None:  # who shows nothing guesses nothing
             raise
@@ -90,7 +110,7 @@ def _who_may(scope: str) -> object:
     def who(request: Request, service: Served, caller: Annotated[Caller, Depends(caller_of)]) -> Caller:
         if not caller.may(scope):
             raise Forbidden(scope)
-        if service.read_only and request.method not in ("GET", "HEAD"):
+        if service.read_only and request.method not in READS:
             raise Problem(HTTPStatus.FORBIDDEN, "This server only reads. Nothing was changed.", "Ask another server.")
         return caller
 

@@ -12,10 +12,11 @@ from fastapi.responses import StreamingResponse
 from starlette.types import Message, Send
 
 from processor.api import shapes
+from processor.api.access import Caller
 from processor.api.feed import Listener, told
 from processor.api.masking import masked_text
 from processor.api.service import Guarded, Reader, Served, Service
-from processor.errors import DatabaseError, TooMany, Unauthorized
+from processor.errors import DatabaseError, TooMany
 from processor.lifecycle import FINAL, Status
 from processor.queue import lookup
 
@@ -58,7 +59,7 @@ async def events(
     """
     row = await asyncio.to_thread(lookup.job, service.database, job_id, owner=caller.owner)
     if LIVE in request.headers.get("accept", ""):
-        return _live(request, service, row, _last_event(request, after))
+        return _live(caller, service, row, _last_event(request, after))
     return await asyncio.to_thread(_page, service, job_id, after, limit)
 
 
@@ -78,12 +79,12 @@ def _last_event(request: Request, after: int) -> int:
     return int(text) if text.isdecimal() and text.isascii() and int(text) <= shapes.LARGEST else after
 
 
-def _live(request: Request, service: Service, row: lookup.Row, after: int) -> Response:
+def _live(caller: Caller, service: Service, row: lookup.Row, after: int) -> Response:
     if Status(row["status"]) in FINAL and after >= row["event_no"]:
         return Response(status_code=204)
     if len(service.feed) >= MOST_LISTENERS:
         raise TooMany(f"{MOST_LISTENERS:,} streams are open on this server, which is as many as it has.", "Come again.")
-    return _Live(_stream(request, service, row["id"], after), media_type=LIVE)
+    return _Live(_stream(caller, service, row["id"], after), media_type=LIVE)
 
 
 class _Live(StreamingResponse):
@@ -99,14 +100,14 @@ class _Live(StreamingResponse):
                 await super().stream_response(in_time)
 
 
-async def _stream(request: Request, service: Service, job_id: int, after: int) -> AsyncGenerator[str]:
+async def _stream(caller: Caller, service: Service, job_id: int, after: int) -> AsyncGenerator[str]:
     """Write what the job tells until it ends, or the token is no longer valid."""
     checked_at = time.monotonic()
     with service.feed.listening(job_id, after) as listener:
         async for row in told(listener, KEEP_ALIVE):
             if time.monotonic() - checked_at >= KEEP_ALIVE:
                 checked_at = time.monotonic()
-                if not await asyncio.to_thread(_is_let_in, request, service):
+                if not await asyncio.to_thread(_is_let_in, caller, service):
                     yield _frame("dropped", {"why": "the token is no longer valid"})
                     return
             if row is None:
@@ -123,14 +124,11 @@ def _told(service: Service, row: lookup.Row) -> str:
     return _frame(row["kind"], event, row["number"])
 
 
-def _is_let_in(request: Request, service: Service) -> bool:
+def _is_let_in(caller: Caller, service: Service) -> bool:
     try:
-        service.doorkeeper.caller(request.headers.get("authorization"))
-    except Unauthorized:
-        return False
+        return service.doorkeeper.is_still(caller)
     except DatabaseError:  # it is away, and nothing is told meanwhile: the next look will say
         return True
-    return True
 
 
 def _last(listener: Listener) -> str:
