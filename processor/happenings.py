@@ -339,6 +339,14 @@ class ServerStopped:
 
 
 @dataclass(frozen=True, slots=True)
+class KeysUnreadable:
+    """The identity provider's keys could not be read; those known before stay."""
+
+    source: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class RequestUnanswered:
     """A request could not be answered because the database is away, has no room, or has other tables."""
 

@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import Field, PrivateAttr, ValidationError
 
 from processor import layers, provenance
+from processor.identity import Jwt
 from processor.provenance import Effective
 from processor.quantities import beside, listed
 from processor.sections import (
@@ -34,6 +35,7 @@ from processor.sections import (
 __all__ = [
     "Database",
     "Effective",
+    "Jwt",
     "Limits",
     "Log",
     "Metrics",
@@ -93,6 +95,7 @@ class Settings(Section):
     retention: Retention = Retention()
     metrics: Metrics = Metrics()
     serve: Serve = Serve()
+    jwt: Jwt = Jwt()
     log: Log = Log()
     types: dict[TypeName, Type] = Field(default={})
     schedules: dict[TypeName, Schedule] = Field(default={})
@@ -164,7 +167,7 @@ def _absolute(key: str, value: Any) -> Any:
     here = Path.cwd()
     if key in ("workdir", "run_dir", "interpreter", "secret_file") and isinstance(value, str | Path):
         return beside(here, value)
-    if key == "pythonpath" and isinstance(value, str | list | tuple):
+    if key in ("pythonpath", "keys") and isinstance(value, str | list | tuple):
         return [beside(here, folder) for folder in listed(value)]
     if key == "url" and isinstance(value, str) and re.match(r"sqlite(\+\w+)?:///[^/:]", value):
         scheme, _, path = value.partition(":///")

@@ -275,7 +275,9 @@ import importlib, pkgutil, processor, models
 walked = [m.name for p in (processor, models) for m in pkgutil.walk_packages(p.__path__, p.__name__ + ".")]
 print(len([importlib.import_module(name) for name in walked if not name.startswith(SKIPPED)]))
 """
-WEB = tuple(f"processor.api.{name}" for name in "app cursors gate problems routes server service values".split())
+WEB = tuple(
+    f"processor.api.{name}" for name in "app cursors gate jwks jwts problems routes server service values".split()
+)
 """What needs the extra `web`."""
 
 

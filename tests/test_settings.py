@@ -169,6 +169,21 @@ def test_an_unknown_key_is_refused_with_its_place_and_the_nearest_key(
         ("[serve]\norigins = ['https://*.example']", "without path"),
         ("[serve]\norigins = ['ftp://a.example']", "expected origins"),
         ("[serve]\norigins = ['null']", "expected origins"),
+        ("[jwt]\njwks = 'http://id.example.org/'", "expected an address such as https://id.example.org/jwks.json"),
+        ("[jwt]\njwks = 'https://me:pw@id.example.org/'", "http on loopback alone"),
+        ("[jwt]\njwks = 'file:///etc/passwd'", "http on loopback alone"),
+        ("[jwt]\njwks = 'https://id.example.org/'", "expected issuer and audience beside keys or jwks"),
+        ("[jwt]\njwks = 'https://x/'\nissuer = 'i'", "expected issuer and audience beside keys or jwks"),
+        ("[jwt]\nissuer = 'i'", "expected keys or jwks beside issuer and audience"),
+        ("[jwt]\njwks = 'https://x/'\nkeys = ['a']\nissuer = 'i'\naudience = 'a'", "expected keys or jwks, got both"),
+        ("[jwt]\nalgorithms = ['RS256', 'none']", "expected some of RS256"),
+        ("[jwt]\nalgorithms = ['HS256']", "expected some of RS256"),
+        ("[jwt]\nalgorithms = []", "expected some of RS256"),
+        (
+            "[jwt]\nscopes = {x = 'root'}",
+            "expected each of them to be some of read, write, admin, metrics; 'x' is 'root'",
+        ),
+        ("[jwt]\nleeway = '1h'", "less than or equal to 300"),
         ("[serve]\nmask = ['password', '_']", "expected parts of names, with a letter or a digit; got '_'"),
         ("[serve]\nread_only = 'perhaps'", "expected true or false"),
         ("[log]\nlevel = 'loud'", "expected 'debug', 'info', 'warning' or 'error'"),
@@ -508,3 +523,12 @@ def test_a_retention_that_cannot_be_meant_is_refused(file: Path, value: str) -> 
     assert 'expected a duration of at most ten years such as "7d", or "never"' in refusal(
         file, f"[retention]\ncompleted = {value}\n"
     )
+
+
+def test_keys_of_a_provider_are_beside_the_file_or_where_they_were_typed(file: Path, here: Path) -> None:
+    rest = "issuer = 'i'\naudience = 'a'\n"
+    assert load(file, f"[jwt]\nkeys = ['id.pem']\n{rest}").jwt.keys == (file.parent / "id.pem",)
+    typed = load(file, f"[jwt]\n{rest}", JOBTABLE_JWT__KEYS="a.pem, b.pem")
+    assert typed.jwt.keys == (here / "a.pem", here / "b.pem")
+    assert load(file, f"[jwt]\njwks = 'http://127.0.0.1:8080/jwks'\n{rest}").jwt.is_on
+    assert not load(file).jwt.is_on

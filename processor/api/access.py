@@ -6,12 +6,17 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING
 
 from processor.api.failures import Failures
 from processor.db.database import Database
 from processor.errors import Unauthorized
-from processor.queue import sessions, tokens
+from processor.queue import lookup, sessions, tokens
 from processor.queue.sessions import Session
+
+if TYPE_CHECKING:
+    from processor.api.jwts import Jwts
 
 INCLUDED = {"admin": frozenset(tokens.SCOPES)}
 """Scopes that a scope stands for, beside itself."""
@@ -21,7 +26,7 @@ INCLUDED = {"admin": frozenset(tokens.SCOPES)}
 class Caller:
     """Who asks. `owner` None: all owners; `token_id` None: let in without a token of ours.
 
-    `session_id` is the session of a browser, and `expires_at` the end of what was shown, where it tells one itself.
+    `session_id` is the session of a browser, and `expires_at` the end of what was shown, where it tells one itself, as a JWT does.
     """
 
     owner: str | None
@@ -54,18 +59,20 @@ class Doorkeeper:
         clock: Callable[[], float] = time.monotonic,
         *,
         writes: bool = True,
+        jwts: "Jwts | None" = None,
     ) -> None:
         self._database = database
         self._is_loopback = is_loopback
         self._failures = Failures(clock)
         self._clock = clock
         self._writes = writes
+        self._jwts = jwts
         self._marked_at: dict[str, float] = {}
 
     @property
     def is_open(self) -> bool:
-        """Whether everybody on this machine is let in, because there is no token yet."""
-        return self._is_loopback and not tokens.any_exist(self._database)
+        """Whether everybody on this machine is let in, because there is no token yet, and none of a provider either."""
+        return self._is_loopback and self._jwts is None and not tokens.any_exist(self._database)
 
     def caller(self, authorization: str | None, cookie: str | None = None) -> Caller:
         """Say who sends an `Authorization` header, or else the cookie of a session. Raises `Unauthorized`."""
@@ -80,6 +87,9 @@ class Doorkeeper:
         raise _unauthorized(authorization, text)
 
     def _by_token(self, text: str) -> Caller | None:
+        if self._jwts is not None and not text.startswith(tokens.PREFIX):
+            shown = self._jwts.identity(text, partial(lookup.database_now, self._database))
+            return Caller(shown.owner, shown.scopes, None, expires_at=shown.expires_at)
         token = tokens.find(self._database, text)
         if token is None:
             return None

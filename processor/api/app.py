@@ -11,7 +11,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
 
 from processor import logs
-from processor.api import problems
+from processor.api import jwts, problems
 from processor.api.access import Doorkeeper
 from processor.api.feed import Feed
 from processor.api.gate import Gate
@@ -84,7 +84,7 @@ def application(
     tell = tell or logs.configure(settings.log, sys.stderr)
     app.state.service = Service(
         opened,
-        Doorkeeper(opened, is_loopback, writes=not settings.serve.read_only),
+        Doorkeeper(opened, is_loopback, writes=not settings.serve.read_only, jwts=jwts.configured(settings.jwt, tell)),
         Feed(opened, partial(problems.report, tell, "GET", "the streams")),
         settings.types,
         settings.serve.mask,

@@ -25,7 +25,7 @@ def is_open(settings: Settings, database: Database) -> bool:
 
     Raises `StartRefused` where others than this machine could.
     """
-    if tokens.any_exist(database):
+    if settings.jwt.is_on or tokens.any_exist(database):
         return False
     if not settings.serve.is_loopback:
         raise StartRefused(

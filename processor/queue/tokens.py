@@ -22,6 +22,7 @@ from processor.db.database import Database
 from processor.errors import DatabaseError, NotFound, Refused
 
 SCOPES = ("read", "write", "admin", "metrics")
+PREFIX = "jt_"
 SECRET_BYTES = 32
 USE_SECONDS = 60.0
 """`last_used_at` is at most so old while a token is used: a write for each request would cost more than the request."""

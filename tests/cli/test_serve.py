@@ -60,6 +60,17 @@ def test_without_a_token_only_this_machine_is_served(on_sqlite: Jobtable) -> Non
     process.communicate(timeout=20)
 
 
+def test_with_jwts_of_a_provider_other_machines_are_served_without_any_token(on_sqlite: Jobtable) -> None:
+    on_sqlite.configure("[jwt]\njwks = 'https://127.0.0.1:1/'\nissuer = 'i'\naudience = 'a'\n")
+    process = on_sqlite.start("serve", "--listen", "0.0.0.0:0")
+    told = started(process)
+    assert told["is_open"] is False
+    port = told["address"].rpartition(":")[2]
+    assert httpx.get(f"http://127.0.0.1:{port}/api/v1/jobs").status_code == 401
+    process.terminate()
+    process.communicate(timeout=20)
+
+
 def test_a_server_that_only_reads_changes_nothing(on_sqlite: Jobtable) -> None:
     process = on_sqlite.start("serve", "--listen", "127.0.0.1:0", "--read-only")
     address = started(process)["address"]
