@@ -9,19 +9,17 @@ What comes from the table itself (`Sampled`) is the same number on every process
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from processor import happenings as h
+from processor.depth import OTHER, Depth, family
 from processor.lifecycle import FINAL, Reason, Status
 from processor.version import our_version
-
-OTHER = "other"
-ACTIVE = tuple(str(status) for status in Status if status not in FINAL)
 
 RUN = (0.005, 0.025, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 14400)
 WAIT = (0.01, 0.05, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600, 14400)
@@ -40,7 +38,7 @@ class Metrics:
         self._clock = clock
         self._settled: dict[tuple[str, str, str], tuple[Any, Any]] = {}
         self._started: dict[str, tuple[Any, Any]] = {}
-        self._table = _Table(lambda: self._types)
+        self._table = _Table(lambda: self._types, h.Sampled({}, {}, {}))
         self._running = _Running()
         self._make_job_metrics()
         self._make_schedule_metrics()
@@ -282,49 +280,19 @@ class _Running(Collector):
         self._jobs = {}
 
     def collect(self) -> Iterator[Metric]:
-        family = GaugeMetricFamily("jobtable_jobs_running", "Jobs this processor runs now.", labels=["type"])
         labels = list(self._jobs.copy().values())
-        for label in sorted(set(labels)):
-            family.add_metric([label], labels.count(label))
-        yield family
+        counts = {(label,): labels.count(label) for label in set(labels)}
+        yield family("jobs_running", "Jobs this processor runs now.", ["type"], counts)
 
 
-class _Table(Collector):
-    """The last `Sampled`, as gauges: taken as a whole, so that a scrape never sees half of one."""
-
-    def __init__(self, types: Callable[[], frozenset[str]]) -> None:
-        self._types = types
-        self._last = h.Sampled({}, {}, {})
-
-    def take(self, sampled: h.Sampled) -> None:
-        self._last = sampled
+class _Table(Depth):
+    """What every server tells of the table, and what only a processor can: what it cannot run."""
 
     def collect(self) -> Iterator[Metric]:
-        last, types = self._last, self._types()
-        rows = {(status, type): 0 for type in types for status in ACTIVE}
-        for (status, type), count in last.rows.items():
-            key = status, type if type in types else OTHER
-            rows[key] = rows.get(key, 0) + count
-        ages = dict.fromkeys(types, 0.0)
-        for type, age in last.oldest_due_seconds.items():
-            label = type if type in types else OTHER
-            ages[label] = max(ages.get(label, 0.0), age)
-        yield _family("jobs", "Active rows of the table.", ["status", "type"], rows)
-        yield _family(
-            "oldest_due_seconds",
-            "How long the oldest due job has waited.",
-            ["type"],
-            {(t,): a for t, a in ages.items()},
-        )
+        yield from super().collect()
+        last, types = self.last, self.types()
         limits = {(type,): limit for type, limit in last.queue_limits.items() if type in types}
-        yield _family("queue_limit", "So many jobs may wait until `jobtable enqueue` refuses.", ["type"], limits)
+        yield family("queue_limit", "So many jobs may wait until `jobtable enqueue` refuses.", ["type"], limits)
         unhandled = {(): sum(last.unhandled.values())}
-        yield _family("unhandled_jobs", "Due jobs of types this processor cannot run.", [], unhandled)
-        yield _family("unhandled_types", "Such types.", [], {(): len(last.unhandled)})
-
-
-def _family(name: str, text: str, labels: list[str], values: Mapping[Any, float]) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(f"jobtable_{name}", text, labels=labels)
-    for key in sorted(values):
-        family.add_metric(list(key), values[key])
-    return family
+        yield family("unhandled_jobs", "Due jobs of types this processor cannot run.", [], unhandled)
+        yield family("unhandled_types", "Such types.", [], {(): len(last.unhandled)})

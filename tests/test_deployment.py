@@ -99,6 +99,20 @@ def test_prometheus_accepts_its_files(arguments: tuple[str, ...]) -> None:
     assert "SUCCESS" in checked.stdout
 
 
+def test_prometheus_accepts_the_scrape_of_the_server(tmp_path: Path) -> None:
+    """It stands there as a comment, since it needs a token."""
+    text = (FOLDER / "prometheus.yml").read_text()
+    before, _, rest = text.partition("  # - job_name: jobtable-server\n")
+    assert rest
+    config = tmp_path / "prometheus.yml"
+    config.write_text(before + re.sub(r"^  # ", "  ", f"  # - job_name: jobtable-server\n{rest}", flags=re.MULTILINE))
+    shutil.copy(FOLDER / "alerts.yml", tmp_path)
+    (tmp_path / "server.token").write_text("jt_x")
+    checked = run("promtool", "prometheus", "check", "config", config)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert "job_name: jobtable-server\n    authorization:" in config.read_text()
+
+
 def test_every_alert_is_raised_in_a_test() -> None:
     alerts = set(re.findall(r"- alert: (\w+)", (FOLDER / "alerts.yml").read_text()))
     tests = (FOLDER / "alerts_test.yml").read_text()

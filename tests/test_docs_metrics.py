@@ -3,12 +3,18 @@
 import re
 from pathlib import Path
 
+from prometheus_client import CollectorRegistry
+
 from processor import happenings as h
 from processor import logs
+from processor.api.numbers import Numbers
+from processor.db import Database
 from processor.metrics import Metrics
+from tests.conftest import migrate
 
 PAGE = (Path(__file__).parent.parent / "docs" / "metrics.md").read_text(encoding="utf-8")
 METRIC = re.compile(r"^\| `(jobtable_\w+)` \| (\w+)(?:, table)? \| (.*?) ?\| .+ \|$", re.MULTILINE)
+SERVER = "\n## Of the server\n"
 EVENTS = re.compile(r"^\| (`[a-z_`, ]+`) \| (\w+)", re.MULTILINE)
 
 
@@ -32,8 +38,13 @@ def exported() -> set[tuple[str, str, frozenset[str]]]:
         h.Sampled({}, {}, {}, {"mail": 9}),
     ):
         metrics(happening)
+    return named(metrics.registry)
+
+
+def named(registry: CollectorRegistry) -> set[tuple[str, str, frozenset[str]]]:
+    """Name, kind and labels of every metric of ours in a registry."""
     found = set()
-    for family in metrics.registry.collect():
+    for family in registry.collect():
         if family.name.startswith("jobtable_"):
             name = f"{family.name}_total" if family.type == "counter" else family.name
             labels = {label for sample in family.samples for label in sample.labels} - {"le"}
@@ -41,10 +52,28 @@ def exported() -> set[tuple[str, str, frozenset[str]]]:
     return found
 
 
+def documented(text: str) -> list[tuple[str, str, frozenset[str]]]:
+    return [(name, kind, frozenset(filter(None, labels.split(", ")))) for name, kind, labels in METRIC.findall(text)]
+
+
 def test_every_metric_is_documented_with_kind_and_labels_and_no_other() -> None:
-    rows = [(name, kind, frozenset(filter(None, labels.split(", ")))) for name, kind, labels in METRIC.findall(PAGE)]
+    rows = documented(PAGE.partition(SERVER)[0])
     assert len(rows) == len(set(rows))
     assert set(rows) == exported()
+
+
+def test_every_metric_of_the_server_is_documented_and_no_other(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/jobs.db"
+    migrate(url)
+    with Database(url) as database:
+        numbers = Numbers(database, ["mail"], 15.0)
+        numbers.answered("GET", "/jobs", 200, 0.1)
+        numbers.page("")
+    _, there, section = PAGE.partition(SERVER)
+    rows = documented(section)
+    assert there
+    assert len(rows) == len(set(rows))
+    assert set(rows) == named(numbers.registry)
 
 
 def test_every_event_is_documented_with_its_level_and_no_other() -> None:

@@ -276,7 +276,8 @@ walked = [m.name for p in (processor, models) for m in pkgutil.walk_packages(p._
 print(len([importlib.import_module(name) for name in walked if not name.startswith(SKIPPED)]))
 """
 WEB = tuple(
-    f"processor.api.{name}" for name in "app cursors gate jwks jwts problems routes server service values".split()
+    f"processor.api.{name}"
+    for name in "app cursors gate jwks jwts numbers problems routes server service values".split()
 )
 """What needs the extra `web`."""
 

@@ -15,11 +15,13 @@ from processor.api import jwts, problems
 from processor.api.access import Doorkeeper
 from processor.api.feed import Feed
 from processor.api.gate import Gate
+from processor.api.numbers import Counted, Numbers
 from processor.api.routes import (
     events,
     health,
     jobs,
     making,
+    metrics,
     notifications,
     processors,
     schedules,
@@ -91,12 +93,14 @@ def application(
         settings.serve.read_only,
         settings.processor.max_payload_bytes,
     )
+    app.state.numbers = Numbers(opened, settings.types, settings.processor.sample_interval)
     problems.install(app, tell)
     api = APIRouter(prefix=PREFIX, responses={"4XX": _PROBLEM, "5XX": _PROBLEM})
     for routes in (making, jobs, steering, events, statistics, notifications, types, schedules, processors, session):
         api.include_router(routes.router)
     app.include_router(api)
     app.include_router(health.router)
+    app.include_router(metrics.router)
     if settings.serve.origins:
         app.add_middleware(
             CORSMiddleware,
@@ -108,6 +112,7 @@ def application(
     host = settings.serve.address[0]
     named = f"[{host}]" if ":" in host else host
     app.add_middleware(Gate, hosts=(*LOOPBACK, named, *settings.serve.hosts), origins=settings.serve.origins)
+    app.add_middleware(Counted, numbers=app.state.numbers, prefix=PREFIX)
     _describe(app)
     return app
 

@@ -120,6 +120,7 @@ def _who_may(scope: str) -> object:
 Reader = Annotated[Caller, _who_may("read")]
 Writer = Annotated[Caller, _who_may("write")]
 Admin = Annotated[Caller, _who_may("admin")]
+Scraper = Annotated[Caller, _who_may("metrics")]
 
 
 def say_where(request: Request, response: Response, job_id: int) -> None:
