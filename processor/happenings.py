@@ -339,6 +339,14 @@ class ServerStopped:
 
 
 @dataclass(frozen=True, slots=True)
+class ServerLost:
+    """The server beside a processor ended by itself, and is started again after so many seconds."""
+
+    code: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class KeysUnreadable:
     """The identity provider's keys could not be read; those known before stay."""
 

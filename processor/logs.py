@@ -65,6 +65,7 @@ LINES: dict[type, tuple[str, str]] = {
     h.DeletionRefused: ("error", "deletion_refused"),
     h.ServerStarted: ("info", "server_started"),
     h.ServerStopped: ("info", "server_stopped"),
+    h.ServerLost: ("error", "server_lost"),
     h.KeysUnreadable: ("warning", "keys_unreadable"),
     h.RequestUnanswered: ("warning", "request_unanswered"),
     h.RequestFailed: ("error", "request_failed"),

@@ -9,30 +9,15 @@ from collections.abc import Callable
 import uvicorn
 
 from processor import logs
+from processor.api.address import is_open, listening
 from processor.api.app import application
-from processor.db.database import Database
-from processor.errors import StartRefused
 from processor.happenings import ServerStarted, ServerStopped
-from processor.queue import tokens
 from processor.settings import Settings
+
+__all__ = ["is_open", "listening", "run"]
 
 DRAIN = 5
 """Seconds that requests have to end in."""
-
-
-def is_open(settings: Settings, database: Database) -> bool:
-    """Tell whether everybody on this machine may do everything, because there is no token yet.
-
-    Raises `StartRefused` where others than this machine could.
-    """
-    if settings.jwt.is_on or tokens.any_exist(database):
-        return False
-    if not settings.serve.is_loopback:
-        raise StartRefused(
-            f"There is no token yet, so {settings.serve.listen} would let everybody who reaches it do everything.",
-            "Make one with `jobtable token create --all-owners --scope admin`, or listen on 127.0.0.1.",
-        )
-    return True
 
 
 def run(settings: Settings, *, is_open: bool) -> None:
@@ -79,20 +64,3 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._says_it_ends()
         await super().shutdown(sockets=sockets)
-
-
-def listening(address: tuple[str, int]) -> socket.socket:
-    """Listen on an address; connections inherit that small parts are sent at once: else each answer took 40 ms.
-
-    Raises `StartRefused`.
-    """
-    host, port = address
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        listener = socket.create_server(address, family=family, backlog=1024)
-    except OSError as error:
-        raise StartRefused(
-            f"{host}:{port} cannot be listened on: {error.strerror or error}.", "Choose another one with --listen."
-        ) from error
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return listener

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 @click.command()
 @configured
 @click.option("--drain", is_flag=True, help="Work until nothing is left that can be run now, then exit.")
+@click.option("--serve", is_flag=True, help="Serve the API, too, by a process of its own that ends with this one.")
 @setting("processor.max_concurrent", "--max-concurrent", metavar="N", help="Jobs at once, of every kind.")
 @setting("processor.poll_interval", "--poll-interval", metavar="SECONDS", help="Between two looks at the table.")
 @setting("processor.name", "--name", metavar="TEXT", help="Name of this processor (default: the machine's).")
@@ -32,12 +33,13 @@ if TYPE_CHECKING:
 @setting("log.level", "--log-level", "--level", metavar="LEVEL", help="debug, info, warning or error.")
 @setting("log.format", "--log-format", "--format", metavar="FORMAT", help="auto, json or text.")
 @pass_session
-def run(session: Session, drain: bool) -> None:
+def run(session: Session, drain: bool, serve: bool) -> None:
     """Run jobs until SIGTERM or SIGINT, which let the running ones finish; a second one gives them back.
 
     SIGHUP reads the configuration again. The log goes to the standard error.
     """
     from processor import health, logs, metrics, notify
+    from processor.cli import beside
     from processor.cli.announcer import Announcer
     from processor.happenings import Happenings
     from processor.work.daemon import Daemon
@@ -51,6 +53,9 @@ def run(session: Session, drain: bool) -> None:
         address = _address(settings, drain)
         if address is not None:
             stack.callback(health.Endpoint(address, numbers.registry, alive).stop)
+        if serve:
+            beside.check(settings)
+            stack.enter_context(beside.Server(beside.environment(session.config, session.flags), happenings.emit))
         Daemon(
             settings,
             happenings,

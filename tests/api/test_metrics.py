@@ -120,9 +120,11 @@ def test_rows_are_counted_no_more_often_than_the_processors_do(queue: Queue, num
     assert pending(numbers) == 1
 
 
-def test_while_the_database_is_away_nothing_old_is_told_as_new(clock: Clock) -> None:
+def test_while_the_database_is_away_nothing_old_is_told_as_new(numbers: Numbers, clock: Clock) -> None:
+    assert pending(numbers) == 0
     with Database("postgresql://u:geheim@127.0.0.1:1/d", connect_timeout=1.0) as away:
-        numbers = Numbers(away, ["work"], 15.0, clock)
+        numbers._database = away
+        clock.now = 15.0
         _, text = numbers.page("")
     assert b"jobtable_server_database_up 0.0" in text
     assert b"jobtable_jobs" not in text

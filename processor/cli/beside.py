@@ -1,0 +1,130 @@
+"""The server of `jobtable run --serve`: `jobtable serve` as a child that the processor neither waits for nor dies of.
+
+It has the settings of this call by its environment, where nobody else reads them. It is started again when it ends, and
+ends when its standard input does: with the processor, however that dies. As process:
+
+    python -m processor.cli.beside
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from processor import layers
+from processor.errors import DatabaseError, StartRefused
+from processor.happenings import ServerLost
+from processor.settings import Settings
+
+SHORTEST, LONGEST = 1.0, 30.0
+"""Seconds until it is started again; twice as long each time, unless it ran for longer than that."""
+PATIENCE = 8.0
+"""Seconds for it to end in: its requests have five."""
+NOT_FOR_IT = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
+"""Variables by which systemd speaks with the processor."""
+
+
+def check(settings: Settings) -> None:
+    """Refuse what would keep the server from starting, as far as that can be known. Raises `StartRefused`."""
+    from processor.api import address
+    from processor.db import schema
+    from processor.work.incarnation import open_database
+
+    if find_spec("fastapi") is None or find_spec("uvicorn") is None:
+        raise StartRefused("The API needs libraries that are not installed.", 'Run pip install "jobtable[web]".')
+    address.listening(settings.serve.address).close()
+    with contextlib.suppress(DatabaseError), open_database(settings) as database:  # one that is away is waited for
+        schema.check(database)
+        address.is_open(settings, database)
+
+
+def environment(config: Path | None, flags: Mapping[str, Any]) -> dict[str, str]:
+    """Give the environment in which another call has the settings of this one."""
+    found = {name: text for name, text in os.environ.items() if name not in NOT_FOR_IT}
+    if config is not None:
+        found[layers.CONFIG] = str(config.absolute())
+    given = {layers.variable(tuple(key.split("."))): str(value) for key, value in flags.items()}
+    return {**found, **given}
+
+
+class Server:
+    """The child, from entering to leaving; `tell` hears when it ended by itself."""
+
+    def __init__(self, environment: Mapping[str, str], tell: Callable[[object], None]) -> None:
+        self._environment = dict(environment)
+        self._tell = tell
+        self._ending = threading.Event()
+        self._starting = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._thread = threading.Thread(target=self._run, name="server", daemon=True)
+
+    def __enter__(self) -> "Server":
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        with self._starting:
+            self._ending.set()
+            process = self._process
+        if process is not None and process.stdin is not None:
+            process.stdin.close()
+        self._thread.join(PATIENCE)
+        if process is not None and self._thread.is_alive():
+            process.kill()
+            self._thread.join(PATIENCE)
+
+    def _run(self) -> None:
+        pause = SHORTEST
+        while (process := self._start()) is not None:
+            begun = time.monotonic()
+            code = process.wait()
+            if time.monotonic() - begun > LONGEST:
+                pause = SHORTEST
+            if not self._ending.is_set():
+                self._tell(ServerLost(code, pause))
+            if self._ending.wait(pause):
+                return
+            pause = min(2 * pause, LONGEST)
+
+    def _start(self) -> "subprocess.Popen[bytes] | None":
+        """Start it in a session of its own, so that Ctrl-C is for the processor alone; None: it is to be no more."""
+        with self._starting:
+            if self._ending.is_set():
+                return None
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "processor.cli.beside"],
+                env=self._environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+            return self._process
+
+
+def main() -> None:
+    """Serve until the standard input ends."""
+    from processor.cli.root import root
+
+    threading.Thread(target=_end_with_input, name="input", daemon=True).start()
+    root.main(["serve"], prog_name="jobtable")
+
+
+def _end_with_input() -> None:
+    """End in order when the processor is gone, or else at once."""
+    while os.read(0, 4096):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(PATIENCE)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()
