@@ -10,11 +10,14 @@ from typing import Any
 import pytest
 
 from processor import settings as s
+from processor.api import server
+from processor.cli.root import COMMANDS
 from processor.errors import SettingsError
 from processor.metrics import Metrics
 
 FOLDER = Path(__file__).parent.parent / "deployment"
 UNIT = FOLDER / "jobtable.service"
+SERVER_UNIT = FOLDER / "jobtable-serve.service"
 EXPOSURE = 2.5
 """systemd's own score, 10 is naked; below 2.5 it says OK."""
 
@@ -30,17 +33,17 @@ def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
     return run("promtool", "prometheus", *(FOLDER / a if a.endswith(".yml") else a for a in arguments))
 
 
-@pytest.fixture
-def unit(tmp_path: Path) -> Path:
-    """The unit with a program that exists here; systemd refuses one that does not."""
-    text = re.sub(r"^ExecStart=\S+", f"ExecStart={shutil.which('true')}", UNIT.read_text(), flags=re.MULTILINE)
-    copy = tmp_path / UNIT.name
+@pytest.fixture(params=[UNIT, SERVER_UNIT], ids=lambda path: path.name)
+def unit(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A unit with a program that exists here; systemd refuses one that does not."""
+    text = re.sub(r"^ExecStart=\S+", f"ExecStart={shutil.which('true')}", request.param.read_text(), flags=re.MULTILINE)
+    copy = tmp_path / str(request.param.name)
     copy.write_text(text)
     return copy
 
 
-def unit_values(key: str) -> list[str]:
-    return re.findall(rf"^{key}=(.*)$", UNIT.read_text(), re.MULTILINE)
+def unit_values(key: str, unit: Path = UNIT) -> list[str]:
+    return re.findall(rf"^{key}=(.*)$", unit.read_text(), re.MULTILINE)
 
 
 def compose() -> dict[str, Any]:
@@ -75,13 +78,34 @@ def test_the_unit_waits_longer_than_a_drain() -> None:
     assert int(unit_values("TimeoutStopSec")[0]) >= processor.drain_timeout + processor.grace + 5
 
 
-def test_the_unit_stops_for_good_on_refused_settings() -> None:
-    assert unit_values("RestartPreventExitStatus") == [str(SettingsError.exit_code)]
+def test_the_unit_of_the_server_waits_longer_than_its_requests_may_take() -> None:
+    assert int(unit_values("TimeoutStopSec", SERVER_UNIT)[0]) >= server.DRAIN + 5
 
 
-def test_the_unit_sets_only_settings_that_exist(tmp_path: Path) -> None:
+def test_the_server_is_tried_again_for_as_long_as_its_database_is_away() -> None:
+    found = {key: unit_values(key, SERVER_UNIT) for key in ("Restart", "StartLimitIntervalSec")}
+    assert found == {"Restart": ["always"], "StartLimitIntervalSec": ["0"]}
+    (unit_section, _, _) = SERVER_UNIT.read_text().partition("[Service]")
+    assert "StartLimitIntervalSec" in unit_section
+
+
+@pytest.mark.parametrize("path", [UNIT, SERVER_UNIT], ids=lambda path: path.name)
+def test_the_unit_runs_a_command_that_exists(path: Path) -> None:
+    [command] = unit_values("ExecStart", path)
+    program, name = command.split()
+    assert program == "/opt/jobtable/bin/jobtable"
+    assert name in COMMANDS
+
+
+@pytest.mark.parametrize("path", [UNIT, SERVER_UNIT], ids=lambda path: path.name)
+def test_the_unit_stops_for_good_on_refused_settings(path: Path) -> None:
+    assert unit_values("RestartPreventExitStatus", path) == [str(SettingsError.exit_code)]
+
+
+@pytest.mark.parametrize("path", [UNIT, SERVER_UNIT], ids=lambda path: path.name)
+def test_the_unit_sets_only_settings_that_exist(path: Path, tmp_path: Path) -> None:
     (tmp_path / "jobtable.toml").touch()
-    environ = dict(pair.split("=", 1) for pair in unit_values("Environment"))
+    environ = dict(pair.split("=", 1) for pair in unit_values("Environment", path))
     assert environ["JOBTABLE_CONFIG"].startswith("/etc/")
     s.load(tmp_path / "jobtable.toml", environ)
 
@@ -147,7 +171,7 @@ def test_the_services_start_in_order() -> None:
 
 def test_the_services_run_commands_that_exist() -> None:
     services = compose()["services"]
-    for name in ("migrate", "processor"):
+    for name in ("migrate", "processor", "server"):
         program = "import sys; from processor.cli import main; sys.exit(main())"
         arguments = [*services[name]["command"], "--help"]
         shown = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, timeout=60)
@@ -165,13 +189,24 @@ def test_the_services_set_only_settings_that_exist() -> None:
 
 
 def test_the_services_have_no_more_rights_than_they_need() -> None:
-    for name in ("migrate", "processor"):
+    for name in ("migrate", "processor", "server"):
         service = compose()["services"][name]
         assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"])
         assert service["security_opt"] == ["no-new-privileges:true"]
     published = [port for service in compose()["services"].values() for port in service.get("ports", [])]
     assert published
     assert all(port.startswith("127.0.0.1:") for port in published)
+
+
+def test_the_server_is_started_when_asked_for_and_answers_where_it_is_looked_for() -> None:
+    service = compose()["services"]["server"]
+    settings = s.load(None, service["environment"], {"serve.listen": service["command"][-1]}).serve
+    assert (service["profiles"], settings.hosts) == (["server"], ("server",))
+    assert settings.address == ("0.0.0.0", 9760)
+    assert service["ports"] == ["127.0.0.1:9760:9760"]
+    assert "http://127.0.0.1:9760/healthz" in service["healthcheck"]["test"][-1]
+    assert "server:9760" in (FOLDER / "prometheus.yml").read_text()
+    assert "jobtable[mariadb,web]" in (FOLDER / "Dockerfile").read_text()
 
 
 def test_what_the_services_mount_exists() -> None:
