@@ -26,7 +26,7 @@ INCLUDED = {"admin": frozenset(tokens.SCOPES)}
 class Caller:
     """Who asks. `owner` None: all owners; `token_id` None: let in without a token of ours.
 
-    `session_id` is the session of a browser, and `expires_at` the end of what was shown, where it tells one itself, as a JWT does.
+    `session_id` is the session of a browser, and `expires_at` the end of a JWT.
     """
 
     owner: str | None
