@@ -2,7 +2,7 @@
 
 `jobs` is the queue; `job_events`, `job_errors` and `notifications` tell what became of a job; `processors` and
 `job_types` are the processors' and the operators'; `schedules` make jobs by the clock; `api_tokens` say who may use
-the API, and `api_sessions` are what is opened with them for a while.
+the API, and `api_sessions` are what is opened with them for a while; `webhooks` which address is told of which ends.
 """
 
 from models.access import ApiSession, ApiToken, api_sessions, api_tokens
@@ -19,6 +19,7 @@ from models.processor import (
     wakeups,
 )
 from models.types import Instant, now
+from models.webhook import Webhook, webhooks
 
 __all__ = [
     "VERSION_TABLE",
@@ -34,6 +35,7 @@ __all__ = [
     "Processor",
     "Schedule",
     "Wakeup",
+    "Webhook",
     "api_sessions",
     "api_tokens",
     "job_errors",
@@ -45,4 +47,5 @@ __all__ = [
     "processors",
     "schedules",
     "wakeups",
+    "webhooks",
 ]

@@ -109,6 +109,13 @@ class TypeHeld:
 
 
 @dataclass(frozen=True, slots=True)
+class WebhookGone:
+    """A webhook is paused, because its address answered 410: there is nothing any more, for good."""
+
+    webhook: str
+
+
+@dataclass(frozen=True, slots=True)
 class RuleUnusable:
     """Nothing of a type is started, because nobody can read what its row in `job_types` says. Said once."""
 

@@ -61,6 +61,7 @@ LINES: dict[type, tuple[str, str]] = {
     h.SchedulesSeen: ("debug", "schedules_seen"),
     h.Sampled: ("debug", "rows_sampled"),
     h.SlotsUsed: ("debug", "slots_counted"),
+    h.WebhookGone: ("warning", "webhook_gone"),
     h.RowsDeleted: ("debug", "rows_deleted"),
     h.DeletionRefused: ("error", "deletion_refused"),
     h.ServerStarted: ("info", "server_started"),

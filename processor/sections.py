@@ -9,7 +9,6 @@ import re
 import socket
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
-from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -22,10 +21,12 @@ from pydantic import (
     model_validator,
 )
 
-from processor import provenance
+from processor import addresses, provenance
+from processor.addresses import is_http
 from processor.ageing import Ageing
 from processor.cron import Cron
 from processor.errors import SettingsError
+from processor.judge import Backoff
 from processor.quantities import (
     Argv,
     Count,
@@ -248,7 +249,7 @@ class Serve(Listener):
     @classmethod
     def _origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
         for origin in origins:
-            if not _is_http(origin) or not re.fullmatch(r"\w+://[A-Za-z0-9_.:\[\]-]+", origin, re.ASCII):
+            if not is_http(origin) or not re.fullmatch(r"\w+://[A-Za-z0-9_.:\[\]-]+", origin, re.ASCII):
                 raise ValueError(f"expected origins such as https://app.example.org, without path; got {origin!r}")
         return tuple(origin.lower() for origin in origins)
 
@@ -269,6 +270,37 @@ def _split_address(listen: str) -> tuple[str, str]:
 def _host_and_port(listen: str) -> tuple[str, int]:
     host, port = _split_address(listen)
     return host, int(port)
+
+
+class Webhooks(Section):
+    """How webhooks are told; the n-th pause is `delay * factor ** (n - 1)`, at most `max_delay`."""
+
+    deliver: bool = True
+    allow: Names = ()
+    timeout: Positive = 15.0
+    max_attempts: Attempts = 10
+    delay: Seconds = 10.0
+    factor: Factor = 4.0
+    max_delay: Seconds = 6 * 3600.0
+
+    @field_validator("allow")
+    @classmethod
+    def _networks(cls, allow: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            addresses.networks(allow)
+        except ValueError as error:
+            raise ValueError(f'expected networks such as "10.0.0.0/8", or addresses; {error}') from None
+        return allow
+
+    @property
+    def backoff(self) -> Backoff:
+        """How long a delivery that was not taken waits."""
+        return Backoff(self.delay, self.factor, self.max_delay)
+
+    @property
+    def networks(self) -> tuple[addresses.Network, ...]:
+        """Networks that are not public and to which something may be sent all the same."""
+        return addresses.networks(self.allow)
 
 
 class Log(Section):
@@ -315,7 +347,7 @@ class Type(Section):
     @field_validator("http")
     @classmethod
     def _an_http_address(cls, http: str | None) -> str | None:
-        if http is not None and not _is_http(http):
+        if http is not None and not is_http(http):
             raise ValueError("expected an address such as https://example.org/hook")
         return http
 
@@ -358,14 +390,6 @@ class Type(Section):
         if not secret:
             raise SettingsError(f"The secret_file {self.secret_file} is empty.", "Write the secret into it.")
         return secret
-
-
-def _is_http(address: str) -> bool:
-    try:
-        parts = urlsplit(address)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and address.isprintable()
-    except ValueError:  # a port that is no number, or a bracket that does not close
-        return False
 
 
 class Schedule(Section):

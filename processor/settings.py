@@ -30,6 +30,7 @@ from processor.sections import (
     Serve,
     Type,
     TypeName,
+    Webhooks,
 )
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "Serve",
     "Settings",
     "Type",
+    "Webhooks",
     "explain",
     "load",
 ]
@@ -96,6 +98,7 @@ class Settings(Section):
     metrics: Metrics = Metrics()
     serve: Serve = Serve()
     jwt: Jwt = Jwt()
+    webhooks: Webhooks = Webhooks()
     log: Log = Log()
     types: dict[TypeName, Type] = Field(default={})
     schedules: dict[TypeName, Schedule] = Field(default={})

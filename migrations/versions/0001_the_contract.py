@@ -1,4 +1,4 @@
-"""The whole contract: jobs and what is told of them, processors, types, schedules, tokens.
+"""The whole contract: jobs and what is told of them, processors, types, schedules, tokens, webhooks.
 
 Lanes, duplicates, batches, schedules and tokens have their columns and tables from the start, so that producers can
 be written against the contract once.
@@ -15,6 +15,7 @@ down_revision = None
 TABLES = (
     "api_tokens",
     "api_sessions",
+    "webhooks",
     "job_types",
     "jobs",
     "processors",
@@ -78,6 +79,51 @@ def upgrade() -> None:
         *is_instant("api_sessions", "created_at"),
         *is_instant("api_sessions", "expires_at"),
         comment="what is opened with a token for a while",
+    )
+    op.create_table(
+        "webhooks",
+        sa.Column("id", Name, primary_key=True, autoincrement=False, comment="the webhook"),
+        sa.Column("name", Name, comment="what it is for"),
+        sa.Column("owner", Name, comment="of whose jobs it tells; null: of all"),
+        sa.Column("type", Name, comment="of which type it tells; null: of all"),
+        sa.Column(
+            "outcome",
+            Name,
+            nullable=False,
+            server_default=sa.text("'any'"),
+            comment="of which end it tells: completed, failed, cancelled or any",
+        ),
+        sa.Column("url", LongText, nullable=False, comment="the address"),
+        sa.Column(
+            "with_result",
+            sa.Boolean(),
+            nullable=False,
+            server_default=sa.false(),
+            comment="true: it tells the result, too",
+        ),
+        sa.Column("secret", LongText, nullable=False, comment="signs what is sent; as it is, because signing needs it"),
+        sa.Column("former_secret", LongText, comment="signs beside it, for a time"),
+        sa.Column("former_secret_until", Instant(), comment="until when"),
+        sa.Column("created_at", Instant(), nullable=False, server_default=now(), comment="when it was made"),
+        sa.Column(
+            "failures",
+            sa.Integer(),
+            nullable=False,
+            server_default=sa.text("0"),
+            comment="tries in a row that failed",
+        ),
+        sa.Column("held_until", Instant(), comment="after a failed try nothing is tried before this instant"),
+        sa.Column("paused_at", Instant(), comment="since when it tells nothing"),
+        sa.Column("paused_reason", Name, comment="asked, or gone: the address answered 410"),
+        sa.CheckConstraint("outcome IN ('any', 'completed', 'failed', 'cancelled')", name="webhooks_outcome_is_known"),
+        sa.CheckConstraint("with_result IN (0, 1)", name="webhooks_with_result_is_true_or_false").ddl_if(
+            dialect=("mysql", "mariadb", "sqlite")
+        ),
+        *is_instant("webhooks", "former_secret_until"),
+        *is_instant("webhooks", "created_at"),
+        *is_instant("webhooks", "held_until"),
+        *is_instant("webhooks", "paused_at"),
+        comment="which address is told when which jobs end",
     )
     op.create_table(
         "job_types",
@@ -472,6 +518,7 @@ def upgrade() -> None:
         elsewhere=None,
     )
     partial_index("jobs_waiting_for", "jobs", ["duplicate_of", "id"], where="status = 'waiting'")
+    op.create_index("webhooks_by_owner", "webhooks", ["owner"])
     op.create_index("processors_by_status", "processors", ["status"])
     op.create_index("api_sessions_end", "api_sessions", ["expires_at"])
     op.create_index("api_sessions_session", "api_sessions", ["session_id"])

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, delete, false, func, insert, select, update
 
-from models import job_errors, job_events, job_types, jobs, notifications, processors, schedules
+from models import job_errors, job_events, job_types, jobs, notifications, processors, schedules, webhooks
 from processor.db import schema
 from processor.db.database import Database
 from processor.diagnosis import Diagnosis, ok, problem, warning
@@ -83,6 +83,7 @@ _NEEDED: tuple[tuple[Table, str], ...] = (
     (processors, "INSERT UPDATE DELETE"),
     (job_types, "INSERT UPDATE"),
     (schedules, "INSERT UPDATE DELETE"),
+    (webhooks, "UPDATE"),
 )
 
 

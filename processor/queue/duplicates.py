@@ -20,6 +20,7 @@ from models.types import Name
 from processor.db.dialects import INTEGER, Dialect, document
 from processor.lifecycle import Reason, Status
 from processor.queue import states
+from processor.queue.deliveries import announce
 from processor.queue.followups import follow_up
 from processor.queue.notifications import notify
 from processor.queue.where import is_, is_not_started
@@ -164,6 +165,7 @@ def reuse(
     ).all()
     states.tell(connection, dialect, [row.id for row in rows])
     follow_up(connection, dialect, [row.id for row in rows if row.on_complete is not None])
+    announce(connection, dialect, [row.id for row in rows])
     final = {"status": Status.COMPLETED.value, "reason": reason.value}
     if notified:
         told = [{"job_id": row.id, "type": row.type, "owner": row.owner, "subject": row.subject} for row in rows]

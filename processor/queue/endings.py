@@ -19,6 +19,7 @@ from processor.lifecycle import Status
 from processor.outcome import Outcome
 from processor.queue import verdicts
 from processor.queue.children import own_ancestors, waits_for_itself
+from processor.queue.deliveries import announce
 from processor.queue.followups import follow_up
 from processor.queue.gathering import PARENT, Gathered, gather
 from processor.queue.settlement import Settled, Settlement, unstorable
@@ -138,7 +139,7 @@ def _write_ends(connection: Connection, dialect: Dialect, ours: Sequence[Settlem
         return Settled()
     verdicts.write(connection, dialect, ended)
     gone_on = go_on(connection, dialect, ended)
-    made = follow_up(connection, dialect, mine)
+    made = follow_up(connection, dialect, mine) + announce(connection, dialect, mine)
     return Settled(
         tuple(ended),
         reused=tuple(gone_on.reused),

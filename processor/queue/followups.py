@@ -27,6 +27,9 @@ class Made:
     count: int = 0
     refusals: list[str] = field(default_factory=list)
 
+    def __add__(self, other: "Made") -> "Made":
+        return Made(self.count + other.count, self.refusals + other.refusals)
+
 
 def follow_up(connection: Connection, dialect: Dialect, ended: Collection[int]) -> Made:
     """Make the jobs that follow these, which ended in the caller's transaction; nothing follows a cancelled one.
@@ -59,13 +62,13 @@ def follow_up(connection: Connection, dialect: Dialect, ended: Collection[int]) 
             ),
         )
     ).all()
-    if rows and _insert(connection, dialect, [_next(row, row.result) for row in rows]) is None:
+    if rows and insert_or_refuse(connection, dialect, [_next(row, row.result) for row in rows]) is None:
         made.count = len(rows)
         return made
     for row in rows:
         refusal = None
         for result in (row.result, None):  # one level of JSON deeper is one too many, perhaps
-            refusal = _insert(connection, dialect, [_next(row, result)])
+            refusal = insert_or_refuse(connection, dialect, [_next(row, result)])
             if refusal is None:
                 made.count += 1
                 break
@@ -74,7 +77,7 @@ def follow_up(connection: Connection, dialect: Dialect, ended: Collection[int]) 
     return made
 
 
-def _insert(connection: Connection, dialect: Dialect, new: list[NewJob]) -> str | None:
+def insert_or_refuse(connection: Connection, dialect: Dialect, new: list[NewJob]) -> str | None:
     """Insert jobs, or say why the database refuses them."""
     try:
         with connection.begin_nested():

@@ -19,6 +19,7 @@ from processor.db.dialects import Dialect
 from processor.errors import ValuesRefused
 from processor.lifecycle import Reason, Status
 from processor.queue import states
+from processor.queue.deliveries import announce
 from processor.queue.notifications import notify
 from processor.queue.upkeep import Notifies
 from processor.queue.where import is_
@@ -92,6 +93,7 @@ def _mark(connection: Connection, dialect: Dialect, job_id: int, error: str, not
     states.move(connection, dialect, [job_id], {**final, **words, "finished_at": now(), **_REPAIRED})
     if notifies(row.type, Status.FAILED):
         notify(connection, dialect, [{"job_id": job_id, **row._mapping, **final, "message": message}])
+    announce(connection, dialect, [job_id])
 
 
 def _lock(connection: Connection, job_id: int) -> Any:

@@ -23,6 +23,7 @@ from processor.errors import ValuesRefused
 from processor.lifecycle import Reason, Status
 from processor.queue import verdicts
 from processor.queue.children import OWN_ANCESTOR, awaiting
+from processor.queue.deliveries import announce
 from processor.queue.followups import follow_up
 from processor.queue.settlement import Settled, Settlement, unstorable
 from processor.queue.waiting import GoneOn, go_on
@@ -61,7 +62,8 @@ def _write(connection: Connection, dialect: Dialect, batch: Sequence[Settlement]
         verdicts.write(connection, dialect, ours)
         gone_on = go_on(connection, dialect, ours)
         followed = [one.job_id for one in ours if one.verdict.final and owned[one.job_id].followed]
-        made = follow_up(connection, dialect, followed)
+        ended = [one.job_id for one in ours if one.verdict.final]
+        made = follow_up(connection, dialect, followed) + announce(connection, dialect, ended)
         gone_on.woken += made.count
         gone_on.refusals += made.refusals
     missing = [settlement for settlement in batch if settlement.job_id not in owned]

@@ -17,6 +17,7 @@ from processor.db.dialects import Dialect
 from processor.errors import ValuesRefused
 from processor.lifecycle import Reason, Status
 from processor.queue import states
+from processor.queue.deliveries import announce
 from processor.queue.notifications import notify
 from processor.queue.where import has_open_children, is_, is_due, is_not_started, is_paused, waits_for_others
 
@@ -139,6 +140,7 @@ def cancel_waiting(
         dialect,
         [{"job_id": row.id, "type": row.type, "owner": row.owner, "subject": row.subject, **final} for row in told],
     )
+    announce(connection, dialect, [row.id for row in found])
     return len(locked)
 
 

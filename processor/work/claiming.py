@@ -13,6 +13,7 @@ from processor.judge import Policy
 from processor.outcome import Kind, Outcome
 from processor.queue.claim import ClaimedJob, Slots, Taken, claim, set_aside
 from processor.queue.fitness import unfit
+from processor.work.delivering import target_of
 from processor.work.roster import Runnable
 from processor.work.state import MOST_MISFITS, State
 
@@ -105,8 +106,12 @@ class Claiming:
         if runnable.is_nothing:
             state.ledger.close(run, Outcome(Kind.RETURNED))
             return
+        spec = target_of(state, job, runnable.spec) if runnable.is_delivery else runnable.spec
+        if isinstance(spec, Outcome):
+            state.ledger.close(run, spec)
+            return
         timeout = job.timeout_seconds or runnable.timeout
-        state.life.crew.run(run.number, runnable.spec, _facts(job, state.life.id), job.payload, timeout)
+        state.life.crew.run(run.number, spec, _facts(job, state.life.id), job.payload, timeout)
 
 
 def _facts(job: ClaimedJob, processor_id: str) -> dict[str, object]:

@@ -15,7 +15,7 @@ import asyncio
 import email.utils
 import json
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -63,21 +63,22 @@ def _headers(job: Job, body: str, settings: Mapping[str, Any]) -> dict[str, str]
         **(settings.get("headers") or {}),
         "Idempotency-Key": str(job.id),
         "Job-Id": str(job.id),
-        "Job-Type": _in_header(job.type),
+        "Job-Type": in_header(job.type),
         "Job-Attempt": str(job.attempt),
-        "Job-Fence": _in_header(job.fence if isinstance(job.fence, str) else json.dumps(job.fence)),
+        "Job-Fence": in_header(job.fence if isinstance(job.fence, str) else json.dumps(job.fence)),
     }
     if settings.get("secret"):
-        headers.update(_signature(f"job_{job.id}", body, settings["secret"]))
+        headers.update(signature(f"job_{job.id}", body, (settings["secret"],)))
     return headers
 
 
-def _signature(message_id: str, body: str, secret: str) -> dict[str, str]:
+def signature(message_id: str, body: str, secrets: Iterable[str]) -> dict[str, str]:
+    """Give the headers by which a receiver that has one of the secrets knows who sent a body, and when."""
     now = datetime.now(UTC)
     return {
         "webhook-id": message_id,  # the same for every attempt: receivers drop what they have seen by it
         "webhook-timestamp": str(int(now.timestamp())),
-        "webhook-signature": Webhook(secret).sign(message_id, now, body),
+        "webhook-signature": " ".join(Webhook(secret).sign(message_id, now, body) for secret in secrets),
     }
 
 
@@ -95,9 +96,9 @@ def _judged(response: httpx.Response, text: str, whole: bool, url: str) -> Any:
     status = response.status_code
     if 200 <= status < 300:
         return _result(status, text, whole)
-    said = f"{_place(url)} answered {status} {response.reason_phrase}: {text[:QUOTED].strip() or '(nothing)'}"
+    said = f"{place(url)} answered {status} {response.reason_phrase}: {text[:QUOTED].strip() or '(nothing)'}"
     if status in (429, 503):
-        raise Retry(_retry_after(response.headers.get("retry-after")), said)
+        raise Retry(retry_after(response.headers.get("retry-after")), said)
     if status >= 500:
         raise ServerError(said)
     if status < 400:
@@ -115,7 +116,7 @@ def _result(status: int, text: str, whole: bool) -> Any:
     return {"status": status, "body": text, **cut}
 
 
-def _retry_after(value: str | None) -> float | None:
+def retry_after(value: str | None) -> float | None:
     """Read seconds or an HTTP date; None where there is neither."""
     if value is None:
         return None
@@ -134,13 +135,13 @@ def _seconds_until(date: str) -> float | None:
     return (instant - datetime.now(UTC)).total_seconds()
 
 
-def _place(url: str) -> str:
+def place(url: str) -> str:
     """Name the server without what may be secret in its address: user, password, path, query."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}"
 
 
-def _in_header(text: str) -> str:
+def in_header(text: str) -> str:
     return text.encode("ascii", "backslashreplace").decode().replace("\r", "\\r").replace("\n", "\\n")
 
 

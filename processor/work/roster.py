@@ -20,6 +20,7 @@ from processor.happenings import HandlerUnusable, Happenings
 from processor.judge import Backoff, Policy
 from processor.quantities import NEVER
 from processor.queue.claim import Wanted
+from processor.queue.deliveries import TYPE as DELIVERY
 from processor.queue.keeping import DEFAULT, FOREVER, Keep, Keeps
 from processor.queue.rules import NO_RULES, Rules
 from processor.sections import Retention, Type
@@ -38,6 +39,10 @@ BATCH = "batch"
 """The type of a job whose only work is to wait for its children, unless one is configured under that name."""
 NOTHING = "nothing"
 """The kind of a type for which nothing is run."""
+DELIVER = "processor.work.webhook:deliver"
+"""The handler that tells webhooks; `delivering` completes what it is told, delivery by delivery."""
+DELIVERY_OVERTIME = 5.0
+"""Seconds by which a delivery may outlast the limit that the handler itself keeps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,11 @@ class Runnable:
     def is_nothing(self) -> bool:
         """Tell whether its jobs are done when they are claimed."""
         return bool(self.spec["kind"] == NOTHING)
+
+    @property
+    def is_delivery(self) -> bool:
+        """Tell whether its jobs tell a webhook."""
+        return self.spec.get("handler") == DELIVER
 
     def wanted(self, running: int) -> Wanted:
         limit = self.rules.max_per_processor
@@ -94,7 +104,27 @@ def call_up(settings: Settings, happenings: Happenings) -> Roster:
         entries.setdefault(name, _complete(settings, name, _decorated(name, answer), answer))
     nothing = {"spec": BATCH, "kind": NOTHING}
     entries.setdefault(BATCH, Runnable(BATCH, nothing, Policy(), 0.0, keep=_keep(settings.retention)))
+    if settings.webhooks.deliver:
+        entries.setdefault(DELIVERY, _delivery(settings))
     return Roster(entries)
+
+
+def _delivery(settings: Settings) -> Runnable:
+    """Tell how webhooks are told: in our own interpreter, with nothing in its environment that types are given."""
+    section = settings.webhooks
+    spec = {
+        "spec": DELIVERY,
+        "kind": "shared",
+        "handler": DELIVER,
+        "environment": {"PATH": os.defpath, **{name: os.environ[name] for name in PASSED if name in os.environ}},
+        "grace": settings.processor.grace,
+        "output_bytes": settings.processor.max_output_bytes,
+        "workdir": str(settings.processor.workdir) if settings.processor.workdir else None,
+        "interpreter": sys.executable,
+        "pythonpath": _our_packages(),
+    }
+    policy = Policy(section.max_attempts, section.backoff, notify="failed")
+    return Runnable(DELIVERY, spec, policy, section.timeout + DELIVERY_OVERTIME, keep=_keep(settings.retention))
 
 
 def _decorated(name: str, answer: dict[str, Any]) -> Type:
@@ -132,7 +162,7 @@ def configured_keeps(settings: Settings) -> Keeps:
     """Give the same by the configuration alone, without asking any handler."""
     default = _keep(settings.retention)
     types = {name: keep_of(entry, settings.limits(entry)) for name, entry in settings.types.items()}
-    return Keeps(default, {BATCH: default, **types})
+    return Keeps(default, {BATCH: default, DELIVERY: default, **types})
 
 
 def _policy(limits: Limits) -> Policy:

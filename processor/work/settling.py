@@ -14,6 +14,7 @@ from processor.queue import control, events
 from processor.queue.events import Told
 from processor.queue.settle import settle
 from processor.queue.settlement import Settled, Settlement, unstorable
+from processor.work.delivering import report
 from processor.work.ledger import Run
 from processor.work.rhythm import Rhythm
 from processor.work.state import State
@@ -53,7 +54,8 @@ class Settling:
             state.ledger.try_again()
         if state.ledger.outbox:
             with state.patience.step():
-                self._write(state.ledger.next_batch(max(1, BATCH >> self._failures), BATCH_BYTES))
+                batch = state.ledger.next_batch(max(1, BATCH >> self._failures), BATCH_BYTES)
+                self._write(report(state, batch))
 
     def _hold(self) -> None:
         """Keep types from being claimed, as their handlers asked: before the next claim."""

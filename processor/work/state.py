@@ -51,6 +51,8 @@ class State:
     """Rules that nobody can read, as (type, why), that were said."""
     holds: dict[str, float] = field(default_factory=dict)
     """Types that a handler asked to hold back, and until when by the monotonic clock; not written yet."""
+    failing: set[str] = field(default_factory=set)
+    """Webhooks whose latest try had failed when one was made here."""
     unseen: bool = False
     """Whether rows may go on that a settle could not look at."""
     parents: set[int] = field(default_factory=set)

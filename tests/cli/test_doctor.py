@@ -17,7 +17,8 @@ def test_a_place_where_all_is_well(jobtable: Jobtable) -> None:
     lines = result.stdout.splitlines()
     assert {line.split()[0] for line in lines} == {"ok"}, result.stdout
     assert "jobtable.toml is in force" in lines[0]
-    assert next(line for line in lines if line.split()[1] == "types").endswith("Types that are run: batch, count.")
+    types = next(line for line in lines if line.split()[1] == "types")
+    assert types.endswith("Types that are run: batch, count, jobtable.webhook.")
 
 
 def test_a_problem_is_said_with_its_remedy_and_ends_with_1(jobtable: Jobtable) -> None:

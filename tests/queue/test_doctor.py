@@ -191,8 +191,8 @@ def test_a_database_that_does_not_answer(queue: Queue) -> None:
 def test_rights_that_are_missing(queue: Queue) -> None:
     with stranger(queue.given) as url:
         tables = (
-            "jobs job_events job_errors notifications processors job_types schedules jobtable_version wakeups".split()
-        )
+            "jobs job_events job_errors notifications processors job_types schedules webhooks jobtable_version wakeups"
+        ).split()
         for table in tables:
             rights = "SELECT, INSERT, UPDATE" if table == "jobs" else "SELECT, INSERT, UPDATE, DELETE"
             grant(queue, url, f"{rights} ON {{}}{table}")

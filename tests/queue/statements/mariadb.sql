@@ -86,6 +86,11 @@ FROM (SELECT * FROM JSON_TABLE(%(given)s, '$[*]' COLUMNS (`job_id` BIGINT PATH '
 INSERT INTO notifications (job_id, type, owner, subject, status, reason, message) SELECT given.job_id, given.type, given.owner, given.subject, given.status, given.reason, given.message
 FROM (SELECT * FROM JSON_TABLE(%(given)s, '$[*]' COLUMNS (`job_id` BIGINT PATH '$.job_id', `type` LONGTEXT PATH '$.type', `owner` LONGTEXT PATH '$.owner', `subject` LONGTEXT PATH '$.subject', `status` LONGTEXT PATH '$.status', `reason` LONGTEXT PATH '$.reason', `message` LONGTEXT PATH '$.message')) AS document) AS given
 
+SELECT webhooks.id
+FROM webhooks
+WHERE webhooks.paused_at IS NULL
+LIMIT 1
+
 -- heartbeat
 
 UPDATE processors SET beat_no=(processors.beat_no + %(beat_no_1)s), beat_at=(utc_timestamp(6)), lease_until=timestampadd(MICROSECOND, round(%(param_1)s * %(param_2)s), (utc_timestamp(6))) WHERE processors.id = %(id_1)s AND processors.status IN (%(status_1_1)s, %(status_1_2)s)

@@ -109,6 +109,11 @@ FROM (SELECT * FROM jsonb_to_recordset(CAST(%(given)s AS jsonb)) AS document ("j
 INSERT INTO notifications (job_id, type, owner, subject, status, reason, message) SELECT given.job_id, given.type, given.owner, given.subject, given.status, given.reason, given.message
 FROM (SELECT * FROM jsonb_to_recordset(CAST(%(given)s AS jsonb)) AS document ("job_id" bigint, "type" text, "owner" text, "subject" text, "status" text, "reason" text, "message" text)) AS given
 
+SELECT webhooks.id
+FROM webhooks
+WHERE webhooks.paused_at IS NULL
+LIMIT 1
+
 -- heartbeat
 
 UPDATE processors SET beat_no=(processors.beat_no + %(beat_no_1)s::BIGINT), beat_at=statement_timestamp(), lease_until=(statement_timestamp() + make_interval(%(make_interval_1)s::INTEGER, %(make_interval_2)s::INTEGER, %(make_interval_3)s::INTEGER, %(make_interval_4)s::INTEGER, %(make_interval_5)s::INTEGER, %(make_interval_6)s::INTEGER, CAST(%(param_1)s AS FLOAT(53)))) WHERE processors.id = %(id_1)s::VARCHAR AND processors.status IN (%(status_1_1)s::VARCHAR, %(status_1_2)s::VARCHAR)

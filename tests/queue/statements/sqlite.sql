@@ -92,6 +92,11 @@ FROM (SELECT json_extract(value, '$.job_id') AS "job_id", json_extract(value, '$
 INSERT INTO notifications (job_id, type, owner, subject, status, reason, message) SELECT given.job_id, given.type, given.owner, given.subject, given.status, given.reason, given.message
 FROM (SELECT json_extract(value, '$.job_id') AS "job_id", json_extract(value, '$.type') AS "type", json_extract(value, '$.owner') AS "owner", json_extract(value, '$.subject') AS "subject", json_extract(value, '$.status') AS "status", json_extract(value, '$.reason') AS "reason", json_extract(value, '$.message') AS "message" FROM json_each(?)) AS given
 
+SELECT webhooks.id
+FROM webhooks
+WHERE webhooks.paused_at IS NULL
+LIMIT 1 OFFSET ?
+
 -- heartbeat
 
 BEGIN IMMEDIATE

@@ -1,0 +1,196 @@
+"""Webhooks: which address is told when which jobs end; make, find, list, pause, rotate and delete them.
+
+The secret signs what is sent, so it is kept as it is. It is given when it is made and never again: `targets` alone
+reads it, for processors. `deliveries` makes the jobs that tell.
+"""
+
+import base64
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, insert, literal, null, select, update
+
+from models import jobs, now, webhooks
+from models.types import NAME_LENGTH
+from models.webhook import OUTCOMES
+from processor import addresses
+from processor.db.database import Database
+from processor.errors import NotFound, Refused
+from processor.queue import control
+from processor.queue.deliveries import TYPE, subject_of
+from processor.queue.lookup import Filter
+from processor.queue.targets import ASKED, WELL, of_owner
+
+MOST = 20
+"""Webhooks of one owner, and of those of all owners: each end makes a job for each that it concerns."""
+SECRET_BYTES = 32
+FORMER_SECONDS = 86_400.0
+"""For so long a former secret signs, too, unless told otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """A webhook without its secrets. `owner` None: it tells of the jobs of all owners; `type` None: of all types."""
+
+    id: str
+    name: str | None
+    owner: str | None
+    type: str | None
+    outcome: str
+    url: str
+    with_result: bool
+    created_at: datetime
+    failures: int
+    held_until: datetime | None
+    paused_at: datetime | None
+    paused_reason: str | None
+    former_secret_until: datetime | None
+    last_job_id: int | None
+    last_job_status: str | None
+
+
+def _latest(column: Any) -> Any:
+    """Read something of the latest delivery, the first in an index by subject."""
+    mine = (
+        jobs.c.subject == literal(subject_of("")) + webhooks.c.id,
+        jobs.c.type == TYPE,
+        jobs.c.owner.is_not_distinct_from(webhooks.c.owner),  # anybody may write a subject
+    )
+    return select(column).where(*mine).order_by(jobs.c.id.desc()).limit(1).correlate(webhooks).scalar_subquery()
+
+
+_LATEST = {"last_job_id": _latest(jobs.c.id), "last_job_status": _latest(jobs.c.status)}
+_COLUMNS = [_LATEST[name].label(name) if name in _LATEST else webhooks.c[name] for name in Webhook.__slots__]
+
+
+def create(
+    database: Database,
+    *,
+    owner: str | None,
+    url: str,
+    type_: str | None = None,
+    outcome: str = "any",
+    name: str | None = None,
+    with_result: bool = False,
+    allowed: Sequence[addresses.Network] = (),
+) -> tuple[Webhook, str]:
+    """Make a webhook, and give it with its secret, which nobody can read again.
+
+    Raises `Refused` for an address to which nothing may be sent, and for one webhook too many.
+    """
+    _check(url, type_, outcome, allowed)
+    id, secret = secrets.token_hex(4), _new_secret()
+    values = {"id": id, "name": name, "owner": owner, "type": type_, "outcome": outcome, "url": url}
+
+    def verb(connection: Connection) -> Webhook:
+        if connection.execute(select(func.count()).select_from(webhooks).where(of_owner(owner))).scalar_one() >= MOST:
+            whose = "all owners have" if owner is None else f"the owner {owner!r} has"
+            raise Refused(f"There are {MOST} webhooks that {whose}. None was made.", "Delete one first.")
+        connection.execute(insert(webhooks).values({**values, "secret": secret, "with_result": with_result}))
+        return _webhook(connection.execute(select(*_COLUMNS).where(webhooks.c.id == id)).one())
+
+    return database.write(verb), secret
+
+
+def _check(url: str, type_: str | None, outcome: str, allowed: Sequence[addresses.Network]) -> None:
+    why = addresses.refusal(url, allowed)
+    if why is not None:
+        message = f"Nothing can be sent to this address: {why}. No webhook was made."
+        raise Refused(message, "Give a public address, or let [webhooks] allow name its network.")
+    if outcome not in OUTCOMES:
+        raise Refused(f"There is no outcome {outcome!r}. No webhook was made.", f"It is one of {', '.join(OUTCOMES)}.")
+    if type_ == TYPE:
+        raise Refused(f"A webhook never tells of {TYPE} jobs. No webhook was made.", "Give another type, or none.")
+    if type_ is not None and len(type_) > NAME_LENGTH:
+        raise Refused(f"No type has over {NAME_LENGTH} letters. No webhook was made.", "Correct the type.")
+
+
+def _new_secret() -> str:
+    return "whsec_" + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
+
+
+def list_all(database: Database, owner: str | None = None) -> list[Webhook]:
+    """Read the webhooks of an owner (None: all there are), the oldest first."""
+    wanted = () if owner is None else (webhooks.c.owner == owner,)
+    with database.read() as connection:
+        rows = connection.execute(select(*_COLUMNS).where(*wanted).order_by(webhooks.c.created_at, webhooks.c.id)).all()
+    return [_webhook(row) for row in rows]
+
+
+def one(database: Database, id: str, owner: str | None = None) -> Webhook:
+    """Read a webhook, where an owner is given only of this owner. Raises `NotFound`."""
+    wanted = () if owner is None else (webhooks.c.owner == owner,)
+    with database.read() as connection:
+        row = connection.execute(select(*_COLUMNS).where(webhooks.c.id == id, *wanted)).one_or_none()
+    if row is None:
+        raise _not_found(id)
+    return _webhook(row)
+
+
+def pause(database: Database, id: str, reason: str = ASKED) -> None:
+    """Let it tell nothing: of what ends meanwhile it never will; deliveries that wait are kept. Raises `NotFound`."""
+    first = func.coalesce(webhooks.c.paused_at, now())
+    values = {"paused_at": first, "paused_reason": func.coalesce(webhooks.c.paused_reason, reason)}
+    _change(database, id, values)
+    control.pause(database, _deliveries(id))
+
+
+def resume(database: Database, id: str) -> None:
+    """Let it tell again, and first what was kept. Raises `NotFound`."""
+    _change(database, id, {"paused_at": None, "paused_reason": None, **WELL})
+    control.resume(database, _deliveries(id))
+
+
+def rotate(database: Database, id: str, keep: float = FORMER_SECONDS) -> str:
+    """Give it a new secret, and give that; the former one signs, too, for so many seconds. Raises `NotFound`."""
+    secret = _new_secret()
+    stays = keep > 0
+    former = {
+        "former_secret": webhooks.c.secret if stays else null(),
+        "former_secret_until": database.dialect.after(keep) if stays else None,
+    }
+
+    def verb(connection: Connection) -> int:  # two statements: MariaDB assigns from left to right
+        mine = webhooks.c.id == id
+        connection.execute(update(webhooks).where(mine).values(former))
+        return connection.execute(update(webhooks).where(mine).values(secret=secret)).rowcount
+
+    if not database.write(verb):
+        raise _not_found(id)
+    return secret
+
+
+def remove(database: Database, id: str) -> None:
+    """Delete a webhook and cancel its deliveries that wait. Raises `NotFound`."""
+    gone = delete(webhooks).where(webhooks.c.id == id)
+    if not database.write(lambda connection: connection.execute(gone).rowcount):
+        raise _not_found(id)
+    control.cancel(database, _deliveries(id), lambda type_, status: False)  # who deletes it knows
+
+
+def _change(database: Database, id: str, values: dict[str, Any]) -> None:
+    with_it = select(webhooks.c.id).where(webhooks.c.id == id).with_for_update()
+
+    def verb(connection: Connection) -> bool:
+        if connection.execute(with_it).first() is None:
+            return False
+        connection.execute(update(webhooks).where(webhooks.c.id == id).values(values))
+        return True
+
+    if not database.write(verb):
+        raise _not_found(id)
+
+
+def _deliveries(id: str) -> Filter:
+    return Filter(types=(TYPE,), subject=subject_of(id))
+
+
+def _not_found(id: str) -> NotFound:
+    return NotFound(f"There is no webhook {id!r}. Nothing was changed.", "See `jobtable webhook list`.")
+
+
+def _webhook(row: Any) -> Webhook:
+    return Webhook(**{**row._mapping, "with_result": bool(row.with_result)})

@@ -1,0 +1,66 @@
+"""To which number a delivery goes, whatever its name stands for by then."""
+
+import asyncio
+import socket
+from typing import Any
+
+import pytest
+
+from processor.context import Fail, Job
+from processor.work.webhook import NotDelivered, deliver
+from tests.processors.test_webhooks import Server, server
+
+__all__ = ["server"]
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+
+def send(server: Server, url: str | None = None) -> Any:
+    settings = {
+        "url": url or server.url(host="hooks.example"),
+        "secrets": (SECRET,),
+        "allow": ("127.0.0.1", "127.0.0.2"),
+        "timeout": 20.0,
+    }
+    job = Job(7, "jobtable.webhook", {}, payload_text="{}")
+    return asyncio.run(deliver(job, settings))
+
+
+def stands_for(monkeypatch: pytest.MonkeyPatch, *numbers: str) -> None:
+    """Let every name stand for these numbers."""
+    answers = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (number, 80)) for number in numbers]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answers)
+
+
+def test_where_nobody_listens_at_the_first_number_the_next_is_tried(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stands_for(monkeypatch, "127.0.0.2", "127.0.0.1")
+    assert send(server) == {"status": 200}
+    assert [headers["host"] for _, headers, _ in server.requests] == [f"hooks.example:{server.server_port}"]
+
+
+def test_nothing_is_sent_where_one_number_is_not_public(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    stands_for(monkeypatch, "127.0.0.1", "127.0.0.3")
+    with pytest.raises(Fail, match="in a private network"):
+        send(server)
+    assert server.requests == []
+
+
+def test_what_nobody_knows_may_be_known_later(server: Server) -> None:
+    with pytest.raises(NotDelivered, match="cannot be found"):
+        send(server, "http://nobody.invalid/")
+
+
+def test_no_proxy_of_the_environment_is_used(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    stands_for(monkeypatch, "127.0.0.1")
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    assert send(server) == {"status": 200}
+
+
+def test_a_broken_answer_is_tried_again_and_says_nothing_secret(server: Server) -> None:
+    server.plan = [(99, {})]
+    with pytest.raises(NotDelivered, match=r"broke off|answered") as error:
+        send(server, server.url("/hook?token=abc"))
+    assert "abc" not in str(error.value)
