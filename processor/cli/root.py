@@ -45,6 +45,7 @@ COMMANDS = {
     "types": "types:types",
     "schedules": "schedules:schedules",
     "token": "token:token",
+    "webhook": "webhook:webhook",
     "config": "config:config",
     "doctor": "doctor:doctor",
 }
