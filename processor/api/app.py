@@ -29,6 +29,7 @@ from processor.api.routes import (
     statistics,
     steering,
     types,
+    webhooks,
 )
 from processor.api.service import COOKIE, Served, Service
 from processor.db.database import Database
@@ -92,11 +93,13 @@ def application(
         settings.serve.mask,
         settings.serve.read_only,
         settings.processor.max_payload_bytes,
+        settings.webhooks.networks,
     )
     app.state.numbers = Numbers(opened, settings.types, settings.processor.sample_interval)
     problems.install(app, tell)
     api = APIRouter(prefix=PREFIX, responses={"4XX": _PROBLEM, "5XX": _PROBLEM})
-    for routes in (making, jobs, steering, events, statistics, notifications, types, schedules, processors, session):
+    jobs_rooms = (making, jobs, steering, events, statistics, notifications)
+    for routes in (*jobs_rooms, types, schedules, processors, webhooks, session):
         api.include_router(routes.router)
     app.include_router(api)
     app.include_router(health.router)

@@ -11,6 +11,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.requests import HTTPConnection
 from fastapi.routing import APIRoute
 
+from processor.addresses import Network
 from processor.api.access import Caller, Doorkeeper
 from processor.api.feed import Feed
 from processor.api.problems import Problem
@@ -29,7 +30,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """`types` are those of this server's configuration; of others, living processors tell."""
+    """`types` are those of this server's configuration; of others, living processors tell.
+
+    `networks` are those that are not public and to which webhooks may be sent.
+    """
 
     database: Database
     doorkeeper: Doorkeeper
@@ -38,6 +42,7 @@ class Service:
     mask: tuple[str, ...] = ()
     read_only: bool = False
     max_payload_bytes: int = 1024**2
+    networks: tuple[Network, ...] = ()
 
     def rules(self, types: Collection[str]) -> dict[str, Rules]:
         return rules_of_all(self.database, self.types, types)

@@ -1,0 +1,105 @@
+"""Webhooks: make, list, pause, rotate, try and delete them. An owner has its own; those of all owners need `admin`."""
+
+from dataclasses import asdict
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Request, Response
+
+from processor.api import shapes
+from processor.api.access import Caller
+from processor.api.masking import masked_text
+from processor.api.service import Guarded, Reader, Served, Service, Writer, say_where
+from processor.errors import Forbidden, Refused
+from processor.queue import deliveries
+from processor.queue import webhooks as queue
+
+router = APIRouter(prefix="/webhooks", tags=["webhooks"], route_class=Guarded)
+WebhookId = Annotated[str, Path(pattern="^[0-9a-f]{8}$", description="the webhook", examples=["0a1b2c3d"])]
+
+
+@router.get("", response_model=shapes.Webhooks)
+def listing(service: Served, caller: Reader) -> Any:
+    """List webhooks, oldest first. What each was sent are jobs: `/jobs?type=jobtable.webhook&subject=webhook:ID`."""
+    return {"items": [_shown(service, one) for one in queue.list_all(service.database, caller.owner)]}
+
+
+@router.post("", status_code=HTTPStatus.CREATED, response_model=shapes.WebhookMade)
+def make(given: shapes.NewWebhook, service: Served, caller: Writer) -> Any:
+    """Make a webhook. The answer has the secret that signs what it sends, this once."""
+    if caller.owner is not None and given.owner not in (None, caller.owner):
+        raise Refused(
+            f"The token belongs to {caller.owner!r}, so its webhooks do, too. None was made.", "Leave `owner` out."
+        )
+    owner = caller.owner or given.owner
+    if owner is None and not caller.may("admin"):
+        raise Forbidden("admin")
+    made, secret = queue.create(
+        service.database,
+        owner=owner,
+        url=given.url,
+        type_=given.type,
+        outcome=given.outcome,
+        name=given.name,
+        with_result=given.with_result,
+        allowed=service.networks,
+    )
+    return {**_shown(service, made), "secret": secret}
+
+
+@router.get("/{webhook_id}", response_model=shapes.Webhook)
+def one(webhook_id: WebhookId, service: Served, caller: Reader) -> Any:
+    """Give one webhook, without its secret."""
+    return _shown(service, queue.one(service.database, webhook_id, caller.owner))
+
+
+@router.delete("/{webhook_id}", status_code=HTTPStatus.NO_CONTENT)
+def delete(webhook_id: WebhookId, service: Served, caller: Writer) -> None:
+    """Delete a webhook and cancel its deliveries that wait."""
+    _need(service, caller, webhook_id)
+    queue.remove(service.database, webhook_id)
+
+
+@router.post("/{webhook_id}/pause", response_model=shapes.Webhook)
+def pause(webhook_id: WebhookId, service: Served, caller: Writer) -> Any:
+    """Let it tell nothing until it is resumed; deliveries that wait are kept."""
+    _need(service, caller, webhook_id)
+    queue.pause(service.database, webhook_id)
+    return _shown(service, queue.one(service.database, webhook_id))
+
+
+@router.post("/{webhook_id}/resume", response_model=shapes.Webhook)
+def resume(webhook_id: WebhookId, service: Served, caller: Writer) -> Any:
+    """Let it tell again, and first what was kept."""
+    _need(service, caller, webhook_id)
+    queue.resume(service.database, webhook_id)
+    return _shown(service, queue.one(service.database, webhook_id))
+
+
+@router.post("/{webhook_id}/rotate", response_model=shapes.WebhookMade)
+def rotate(webhook_id: WebhookId, service: Served, caller: Writer, given: shapes.WebhookRotation | None = None) -> Any:
+    """Give it a new secret, which the answer has, this once; the former one signs, too, for a time."""
+    _need(service, caller, webhook_id)
+    keep = (given or shapes.WebhookRotation()).keep_seconds
+    secret = queue.rotate(service.database, webhook_id, keep)
+    return {**_shown(service, queue.one(service.database, webhook_id)), "secret": secret}
+
+
+@router.post("/{webhook_id}/test", status_code=HTTPStatus.ACCEPTED, response_model=shapes.Made)
+def test(webhook_id: WebhookId, request: Request, response: Response, service: Served, caller: Writer) -> Any:
+    """Make a delivery that tells of no job; its job says what became of it."""
+    _need(service, caller, webhook_id)
+    job_id = deliveries.make_test(service.database, webhook_id)
+    say_where(request, response, job_id)
+    return {"id": job_id, "new": True}
+
+
+def _need(service: Service, caller: Caller, webhook_id: str) -> None:
+    """Refuse to change what does not exist for the caller, and what tells of all owners unless it is an operator."""
+    found = queue.one(service.database, webhook_id, caller.owner)
+    if found.owner is None and not caller.may("admin"):
+        raise Forbidden("admin")
+
+
+def _shown(service: Service, webhook: queue.Webhook) -> dict[str, Any]:
+    return {**asdict(webhook), "url": masked_text(webhook.url, service.mask)}

@@ -1,0 +1,142 @@
+"""Webhooks over the API: made, steered, and never met by another owner."""
+
+from typing import Any
+
+import httpx
+
+from processor.outcome import Kind
+from processor.queue import targets
+from processor.queue.deliveries import TYPE
+from processor.queue.settle import settle
+from tests.api.conftest import Api
+from tests.queue.conftest import verdict_of
+
+PATH = "/api/v1/webhooks"
+URL = "https://hooks.example/x"
+
+
+def make(client: httpx.Client, **more: Any) -> dict[str, Any]:
+    answer = client.post(PATH, json={"url": URL, **more})
+    assert answer.status_code == 201, answer.text
+    made: dict[str, Any] = answer.json()
+    return made
+
+
+def test_a_webhook_lives_from_its_making_to_its_end(api: Api) -> None:
+    ann = api.asks_as("ann")
+    made = make(ann, type="work", outcome="failed", with_result=True, name="the shop")
+    secret = made.pop("secret")
+    expected = {"owner": "ann", "type": "work", "outcome": "failed", "name": "the shop", "url": URL, "paused_at": None}
+    assert expected.items() <= made.items()
+    mine = f"{PATH}/{made['id']}"
+    assert ann.get(mine).json() == made
+    assert ann.get(PATH).json() == {"items": [made]}
+
+    test = ann.post(f"{mine}/test")
+    assert (test.status_code, test.headers["Location"]) == (202, f"/api/v1/jobs/{test.json()['id']}")
+    assert ann.post(f"{mine}/pause").json()["paused_reason"] == "asked"
+    assert ann.get(test.headers["Location"]).json()["status"] == "paused"
+    resumed = ann.post(f"{mine}/resume").json()
+    assert (resumed["paused_at"], resumed["last_job_id"]) == (None, test.json()["id"])
+    rotated = ann.post(f"{mine}/rotate", json={"keep_seconds": 60})
+    assert rotated.json()["former_secret_until"] is not None
+    target = targets.target(api.queue.database, made["id"], "ann")
+    assert target is not None and target.secrets == (rotated.json()["secret"], secret)
+    assert ann.post(f"{mine}/rotate").status_code == 200
+    everything = (
+        ann.get(PATH).text + ann.get(mine).text + ann.get("/api/v1/jobs").text + ann.get(test.headers["Location"]).text
+    )
+    assert "whsec_" not in everything
+
+    assert ann.delete(mine).status_code == 204
+    assert ann.get(mine).status_code == 404
+    assert ann.get(test.headers["Location"]).json()["status"] == "cancelled"
+
+
+def test_what_was_sent_is_found_among_the_jobs(api: Api) -> None:
+    ann = api.asks_as("ann")
+    made, other = make(ann), make(ann)
+    job = api.make(ann)
+    settle(api.queue.database, [verdict_of(claimed, Kind.RETURNED) for claimed in api.queue.claim(types="work")])
+    listed = ann.get("/api/v1/jobs", params={"type": TYPE, "subject": f"webhook:{made['id']}"}).json()["items"]
+    assert [one["key"].startswith(f"msg_{made['id']}_{job}_") for one in listed] == [True]
+    sent = ann.get(f"/api/v1/jobs/{listed[0]['id']}").json()["payload"]
+    assert (sent["type"], sent["data"]["id"]) == ("job.completed", job)
+    assert len(ann.get("/api/v1/jobs", params={"type": TYPE}).json()["items"]) == 2
+    assert other["id"] != made["id"]
+
+
+def test_webhooks_of_another_owner_do_not_exist(api: Api) -> None:
+    ann, bob, admin = api.asks_as("ann"), api.asks_as("bob"), api.asks_as(None, "admin")
+    of_ann, of_all = make(ann), make(admin)
+    before = api.queue.rows("SELECT * FROM webhooks ORDER BY id")
+    for made in (of_ann, of_all):
+        mine = f"{PATH}/{made['id']}"
+        requests = [("GET", mine), ("DELETE", mine), *(("POST", f"{mine}/{verb}") for verb in VERBS)]
+        for method, address in requests:
+            answer = bob.request(method, address)
+            assert answer.status_code == 404, f"{method} {address}: {answer.text}"
+            missing = bob.request(method, address.replace(made["id"], "00000000"))
+            assert answer.json()["detail"].replace(made["id"], "") == missing.json()["detail"].replace("00000000", "")
+    assert bob.get(PATH).json() == {"items": []}
+    assert [one["id"] for one in ann.get(PATH).json()["items"]] == [of_ann["id"]]
+    assert {one["id"] for one in admin.get(PATH).json()["items"]} == {of_ann["id"], of_all["id"]}
+    assert api.queue.rows("SELECT * FROM webhooks ORDER BY id") == before
+    assert bob.get("/api/v1/jobs").json()["items"] == []
+
+
+VERBS = ("pause", "resume", "rotate", "test")
+
+
+def test_an_owner_makes_its_own_alone(api: Api) -> None:
+    ann = api.asks_as("ann")
+    assert make(ann, owner="ann")["owner"] == "ann"
+    answer = ann.post(PATH, json={"url": URL, "owner": "bob"})
+    assert (answer.status_code, "belongs to 'ann'" in answer.json()["detail"]) == (409, True)
+
+
+def test_of_all_owners_an_operator_decides(api: Api) -> None:
+    admin, writer = api.asks_as(None, "admin"), api.asks_as(None, "read", "write")
+    of_all = make(admin)
+    assert writer.post(PATH, json={"url": URL}).status_code == 403
+    make(writer, owner="bob")
+    mine = f"{PATH}/{of_all['id']}"
+    assert writer.get(mine).status_code == 200
+    for method, address in [("DELETE", mine), *(("POST", f"{mine}/{verb}") for verb in VERBS)]:
+        assert writer.request(method, address).status_code == 403, address
+    assert all(admin.post(f"{mine}/{verb}").is_success for verb in VERBS)
+
+
+def test_who_may_only_read_changes_nothing(api: Api) -> None:
+    made = make(api.asks_as("ann"))
+    reader = api.asks_as("ann", "read")
+    assert reader.get(f"{PATH}/{made['id']}").status_code == 200
+    assert reader.post(PATH, json={"url": URL}).status_code == 403
+    assert reader.delete(f"{PATH}/{made['id']}").status_code == 403
+    assert all(reader.post(f"{PATH}/{made['id']}/{verb}").status_code == 403 for verb in VERBS)
+
+
+REFUSED: list[tuple[dict[str, Any], int, str]] = [
+    ({"url": "http://127.0.0.1:9760/api/v1/jobs"}, 409, "private network"),
+    ({"url": "http://localhost/"}, 409, "private network"),
+    ({"url": "https://[::ffff:10.0.0.1]/"}, 409, "private network"),
+    ({"url": "https://ann:secret@hooks.example/"}, 409, "a user or a password"),
+    ({"url": "ftp://hooks.example/"}, 422, "url"),
+    ({"type": TYPE}, 409, "never tells of"),
+    ({"outcome": "done"}, 422, "outcome"),
+    ({"secret": "mine"}, 422, "secret"),
+]
+
+
+def test_what_cannot_be_told_is_refused(api: Api) -> None:
+    for given, status, says in REFUSED:
+        answer = api.client.post(PATH, json={"url": URL, **given})
+        assert answer.status_code == status, f"{given}: {answer.text}"
+        assert says in answer.json()["detail"]
+    assert api.queue.rows("SELECT * FROM webhooks") == []
+
+
+def test_secrets_in_an_address_are_masked(api: Api) -> None:
+    made = make(api.client, url=f"{URL}?token=abcdef&a=b")
+    assert made["url"] == f"{URL}?token=***&a=b"
+    assert "abcdef" not in api.client.get(PATH).text
