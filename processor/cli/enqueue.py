@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from processor.cli.given import ID, duration, instant, name
+from processor.cli.given import ID, as_json, duration, instant, name
 from processor.cli.given import payload as payload_text
 from processor.cli.session import Session, configured, pass_session
-from processor.cli.shown import visible
+from processor.cli.shown import visible, write_json
 from processor.errors import Refused
 from processor.lifecycle import FINAL
 
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 @click.option("--fail-on", metavar="any|all|N", help="So many failed children fail it (default: any).")
 @click.option("--on-complete", type=name, metavar="TYPE", help="Type of the job that follows when it completes.")
 @click.option("--on-failure", type=name, metavar="TYPE", help="Type of the job that follows when it fails.")
+@click.option("--wait", is_flag=True, help="Follow it and end as it ends: 0 completed, 1 not; 124 not in time.")
+@click.option("--wait-timeout", type=duration, metavar="DURATION", help="With --wait: at most so long.")
+@as_json
 @pass_session
 def enqueue(
     session: Session,
@@ -55,10 +58,14 @@ def enqueue(
     fail_on: str | None,
     on_complete: str | None,
     on_failure: str | None,
-) -> None:
+    wait: bool,
+    wait_timeout: float | None,
+    as_json: bool,
+) -> int:
     """Insert a job of TYPE and print its id; with a --key, the id of the same work where that is there already.
 
     With a --batch it waits for all jobs of a file and ends with their results; a line is {"type": "…", "payload": …}.
+    With --wait its result is printed instead of its id.
     """
     from processor.queue import enqueue as queue
 
@@ -68,6 +75,8 @@ def enqueue(
         raise click.UsageError("--in and --at are two answers to one question; give one of them.")
     if fail_on is not None and not queue.FAIL_ON.fullmatch(fail_on):
         raise click.UsageError(f"--fail-on is any, all, or a number of children; got {fail_on!r}.")
+    if wait_timeout is not None and not wait:
+        raise click.UsageError("--wait-timeout says how long --wait waits; give both.")
     type_ = type_ or "batch"
     with session.database() as database:
         if parent is not None:
@@ -92,12 +101,19 @@ def enqueue(
             enqueued = queue.enqueue(database, job, rules=_rules(session, database, type_))
         else:
             enqueued = _enqueue_batch(session, database, job, batch)
+        if not enqueued.new:
+            note = f"note: job {enqueued.id} is the same work (its key is {visible(key)}); no other was made."
+            click.echo(note, err=True)
+        _warn_of_strangers(session, type_)
+        if wait:
+            from processor.cli import wait as waiting
+
+            return waiting.wait(session.settings, database, enqueued, wait_timeout, as_json)
+    if as_json:
+        write_json({"id": enqueued.id, "new": enqueued.new})
+    else:
         click.echo(enqueued.id)
-    if not enqueued.new:
-        click.echo(
-            f"note: job {enqueued.id} is the same work (its key is {visible(key)}); no other was made.", err=True
-        )
-    _warn_of_strangers(session, type_)
+    return 0
 
 
 def _enqueue_batch(session: Session, database: "Database", parent: "NewJob", path: str) -> "Enqueued":

@@ -24,7 +24,8 @@ def _progress(row: Row) -> str:
     return f"{percent} {row['progress_message'] or ''}".strip() if row["status"] == "running" else ""
 
 
-def _trouble(row: Row) -> str:
+def trouble(row: Row) -> str:
+    """Write what the latest try of a job failed with."""
     return f"{row['error_type'] or ''}: {row['error_message'] or ''}".strip(": ")
 
 
@@ -40,7 +41,7 @@ COLUMNS = (
     Column("owner", lambda row: row["owner"]),
     Column("subject", lambda row: row["subject"]),
     Column("progress", _progress),
-    Column("error", _trouble),
+    Column("error", trouble),
 )
 
 
@@ -85,17 +86,42 @@ def _strangers(database: "Database", rows: list[Row]) -> list[str]:
 @click.command()
 @configured
 @click.argument("job_id", metavar="ID", type=ID)
+@click.option("--watch", is_flag=True, help="Go on until the job has ended: drawn in place, in a pipe a line a change.")
 @as_json
 @pass_session
-def show(session: Session, job_id: int, as_json: bool) -> None:
-    """Show the whole life of a job: its row, its timeline, what failed, what it said, who was told."""
+def show(session: Session, job_id: int, watch: bool, as_json: bool) -> None:
+    """Show the whole life of a job: its row, its timeline, what failed, what it said, who was told.
+
+    With --watch, --json writes one object a line, each time that something changed.
+    """
     with session.database() as database:
-        if as_json:
-            job, *others = _life(database, job_id)
-            names = ("errors", "events", "notifications", "children")
-            write_json({**decoded(job), **dict(zip(names, others, strict=True))})
+        if watch:
+            _watch(database, job_id, as_json)
+        elif as_json:
+            write_json(_as_object(database, job_id))
         else:
             write_one(database, job_id)
+
+
+def _watch(database: "Database", job_id: int, as_json: bool) -> None:
+    from processor.cli import watch
+    from processor.queue import lookup
+
+    if as_json:
+        watch.write_objects(database, job_id, lambda: _as_object(database, job_id))
+    elif watch.is_terminal():
+        watch.draw(database, job_id)
+        write_one(database, job_id)
+    else:
+        job = lookup.job(database, job_id)
+        write_one(database, job_id)
+        watch.write_changes(database, job)
+
+
+def _as_object(database: "Database", job_id: int) -> Row:
+    job, *others = _life(database, job_id)
+    names = ("errors", "events", "notifications", "children")
+    return {**decoded(job), **dict(zip(names, others, strict=True))}
 
 
 def write_one(database: "Database", job_id: int) -> None:

@@ -35,26 +35,33 @@ def write_life(
     job: Row, errors: list[Row], events: list[Row], notifications: list[Row], children: dict[str, int]
 ) -> None:
     """Write a job: heading, facts, timeline, payload and result, errors of each try, latest events, notifications."""
-    _heading(job)
+    for line in outline(job, children):
+        click.echo(line)
+    _write_section("payload", json_lines(job["payload"]) if job["payload"] != "{}" else [])
+    _write_section("result", json_lines(job["result"]))
+    for error in errors:
+        _write_section(*_failed_try(error))
+    _write_section(_events_title(job, events), [event_line(event) for event in events])
+    _write_section("notifications", [_told(notification) for notification in notifications])
+
+
+def outline(job: Row, children: dict[str, int]) -> Iterator[str]:
+    """Give the lines that say how a job stands: heading, facts, timeline."""
+    yield heading(job)
     for name, label in _FACTS:
         if job[name] is not None:
-            _line(label, _fact(name, job[name]))
+            yield _line(label, _fact(name, job[name]))
     if children:
-        _line("children", ", ".join(f"{count:,} {status}" for status, count in sorted(children.items())))
-    _section("timeline (UTC)", list(_timeline(job)))
-    _section("payload", json_lines(job["payload"]) if job["payload"] != "{}" else [])
-    _section("result", json_lines(job["result"]))
-    for error in errors:
-        _section(*_failed_try(error))
-    _section(_events_title(job, events), [event_line(event) for event in events])
-    _section("notifications", [_told(notification) for notification in notifications])
+        yield _line("children", ", ".join(f"{count:,} {status}" for status, count in sorted(children.items())))
+    yield from _section("timeline (UTC)", list(_timeline(job)))
 
 
-def _heading(job: Row) -> None:
+def heading(job: Row) -> str:
+    """Name a job and its state."""
     state = f"{job['status']} ({job['reason']})" if job["reason"] else job["status"]
     asked = ", asked to stop" if job["cancel_requested"] and job["status"] == "running" else ""
     shown = click.style(state + asked, fg=STYLES.get(job["status"])) if coloured() else state + asked
-    click.echo(f"job {job['id']}  {visible(job['type'])}  {shown}")
+    return f"job {job['id']}  {visible(job['type'])}  {shown}"
 
 
 def coloured() -> bool:
@@ -71,15 +78,17 @@ def _fact(name: str, value: object) -> str:
     return moment(value) if name == "expires_at" else visible(value)  # type: ignore[arg-type]
 
 
-def _line(label: str, text: str) -> None:
-    click.echo(f"  {label:<15} {text}")
+def _line(label: str, text: str) -> str:
+    return f"  {label:<15} {text}"
 
 
-def _section(title: str, lines: list[str]) -> None:
-    if lines:
-        click.echo(f"\n{title}")
-        for line in lines:
-            click.echo(f"  {line}")
+def _write_section(title: str, lines: list[str]) -> None:
+    for line in _section(title, lines):
+        click.echo(line)
+
+
+def _section(title: str, lines: list[str]) -> list[str]:
+    return ["", title, *(f"  {line}" for line in lines)] if lines else []
 
 
 def _timeline(job: Row) -> Iterator[str]:

@@ -1,21 +1,17 @@
 """`jobtable logs`: what a job told, once or while it tells."""
 
-import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
 
+from processor.cli.follow import PAGE, follow
 from processor.cli.given import ID, as_json
 from processor.cli.session import Session, configured, pass_session
 from processor.cli.shown import Row, json_text, write_json
 
 if TYPE_CHECKING:
     from processor.db import Database
-
-LOOK_SECONDS = 0.25
-"""Between two looks at the table: events are written four times a second."""
-PAGE = 1000
 
 
 @click.command()
@@ -35,7 +31,7 @@ def logs(session: Session, job_id: int, follow: bool, after: int, states: bool, 
         if follow:
             _follow(database, job_id, after, states, as_json)
             return
-        _final_status(database, job_id)
+        _need(database, job_id)
         told = list(_events(database, job_id, after, states))
     if as_json:
         write_json(told)
@@ -45,23 +41,15 @@ def logs(session: Session, job_id: int, follow: bool, after: int, states: bool, 
 
 
 def _follow(database: "Database", job_id: int, after: int, states: bool, as_json: bool) -> None:
-    while True:
-        final = _final_status(database, job_id)  # before the events: they are written before the end is
-        for event in _events(database, job_id, after, states):
-            _write(event, as_json)
-            after = event["number"]
-        if final is not None:
-            click.echo(f"job {job_id} {final}", err=True)
-            return
-        time.sleep(LOOK_SECONDS)
+    head = follow(database, job_id, lambda event: _write(event, as_json), after=after, states=states)
+    assert head is not None  # without a time limit it ends with the job
+    click.echo(f"job {job_id} {head['status']}", err=True)
 
 
-def _final_status(database: "Database", job_id: int) -> str | None:
-    from processor.lifecycle import FINAL
+def _need(database: "Database", job_id: int) -> None:
     from processor.queue import lookup
 
-    status: str = lookup.job(database, job_id)["status"]
-    return status if status in FINAL else None
+    lookup.job(database, job_id)
 
 
 def _events(database: "Database", job_id: int, after: int, states: bool) -> Iterator[Row]:

@@ -3,6 +3,7 @@
     0    done
     1    refused or failed       error: what happened. What follows. What to do.
     2    wrong usage or settings
+    124  not in time: `enqueue --wait`
     130  interrupted
 
 What is no `JobtableError` and no wrong usage is a bug of ours and keeps its traceback.

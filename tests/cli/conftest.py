@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from processor.cli.root import root
+from tests.cli.terminal import Terminal
 from tests.conftest import migrate
 from tests.databases import Database
 
@@ -25,6 +26,7 @@ class Jobtable:
         self.folder = folder
         self.url = url
         self._started: list[subprocess.Popen[str]] = []
+        self._terminals: list[Terminal] = []
 
     def configure(self, text: str) -> None:
         (self.folder / "jobtable.toml").write_text(text, encoding="utf-8")
@@ -62,6 +64,14 @@ class Jobtable:
         self._started.append(process)
         return process
 
+    def on_a_terminal(self, *arguments: object, columns: int = 80, lines: int = 24, **environ: str) -> Terminal:
+        """Run a command in a terminal of its own; both are gone at the end of the test."""
+        command = [sys.executable, "-P", "-m", "processor", *self._arguments(arguments)]
+        place = {"columns": columns, "lines": lines, "cwd": str(self.folder)}
+        terminal = Terminal(command, {**environment(), **environ}, **place)
+        self._terminals.append(terminal)
+        return terminal
+
     def run(self, *arguments: object, seconds: float = 60) -> tuple[int, str, str]:
         process = self.start(*arguments)
         out, err = process.communicate(timeout=seconds)
@@ -77,6 +87,8 @@ class Jobtable:
         assert processor.returncode == 0, log
 
     def close(self) -> None:
+        for terminal in self._terminals:
+            terminal.close()
         for process in self._started:
             if process.poll() is None:
                 process.kill()

@@ -3,7 +3,10 @@
 import json
 import signal
 
+import pytest
+
 from tests.cli.conftest import Jobtable, give_work
+from tests.databases import Database
 
 
 def test_events_are_printed_in_order_and_after_a_number(jobtable: Jobtable) -> None:
@@ -68,3 +71,37 @@ def test_an_unknown_job_has_no_log(on_sqlite: Jobtable) -> None:
         result = on_sqlite("logs", 99, *flags)
         assert (result.exit_code, result.stdout) == (1, "")
         assert "There is no job 99." in result.stderr
+
+
+def test_a_follower_whose_pipe_is_closed_ends_though_nothing_is_told(on_sqlite: Jobtable) -> None:
+    job = on_sqlite.enqueue("nobody.runs.it")
+    follower = on_sqlite.start("logs", job, "-f")
+    assert follower.stdout is not None
+    assert follower.stderr is not None
+    follower.stdout.close()
+    assert (follower.wait(20), follower.stderr.read()) == (1, "")
+
+
+@pytest.mark.parametrize("db", ["postgresql", "mariadb"], indirect=True)
+def test_following_bears_a_database_that_goes_away(jobtable: Jobtable, db: Database) -> None:
+    give_work(jobtable)
+    opened = jobtable.folder / "go"
+    job = jobtable.enqueue("count", "--payload", json.dumps({"waits_for": str(opened)}))
+    processor = jobtable.start("run")
+    follower = jobtable.start("logs", job, "-f")
+    assert follower.stdout is not None
+    assert follower.stderr is not None
+    assert "try 1" in follower.stdout.readline()
+    db.server.stop("kill")
+    try:
+        note = follower.stderr.readline()
+    finally:
+        db.server.start()
+    assert "cannot be reached" in note
+    assert note.endswith("It is waited for.\n")
+    opened.touch()
+    rest, err = follower.communicate(timeout=60)
+    assert "50 % half" in rest
+    assert (follower.returncode, err) == (0, f"job {job} completed\n")
+    processor.terminate()
+    processor.communicate(timeout=20)
