@@ -112,6 +112,15 @@ def statistics(database: Database, *, seconds: float, owner: str | None = None, 
     )
 
 
+def latest(database: Database, status: Status, *, seconds: float) -> list[Row]:
+    """Read the latest jobs that ended so in a window that ends now, at most `RECENT`, the latest first."""
+    found = _in_window(select(jobs.c.id), database, Filter(), seconds, status)
+    statement = found.order_by(jobs.c.finished_at.desc(), jobs.c.id.desc()).limit(RECENT)
+    with database.read() as connection:
+        ids = list(connection.execute(statement).scalars())
+    return _recent(database, ids)
+
+
 def _in_window(
     statement: Select[Any], database: Database, which: Filter, seconds: float, status: Status
 ) -> Select[Any]:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from processor.errors import Refused
+from processor.lifecycle import Status
 from processor.queue import lookup, statistics
 from processor.queue.statistics import Spread, Statistics, Times
 from tests.queue.conftest import Queue
@@ -143,3 +144,14 @@ def test_the_latest_finished_jobs_come_first_with_how_long_they_ran(queue: Queue
 def test_a_window_without_seconds_is_refused(queue: Queue, seconds: float) -> None:
     with pytest.raises(Refused, match="no window"):
         sums(queue, seconds=seconds)
+
+
+def test_the_latest_that_ended_so_are_those_of_the_window_in_the_order_of_their_ends(queue: Queue) -> None:
+    insert(
+        queue, ended(10, "failed"), ended(5, "failed"), ended(4, "completed"), ended(7200, "failed"), ended(7, "failed")
+    )
+    found = statistics.latest(queue.database, Status.FAILED, seconds=3600)
+    assert [row["id"] for row in found] == [2, 5, 1]
+    insert(queue, *(ended(3, "failed") for _ in range(statistics.RECENT)))
+    found = statistics.latest(queue.database, Status.FAILED, seconds=3600)
+    assert [row["id"] for row in found] == list(range(5 + statistics.RECENT, 5, -1))
