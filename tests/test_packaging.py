@@ -280,11 +280,13 @@ WEB = tuple(
     for name in "app cursors gate jwks jwts numbers problems routes server service values".split()
 )
 """What needs the extra `web`."""
+TUI = tuple(f"processor.cli.top.{name}" for name in "app dialogs job layout listing".split())
+"""What needs the extra `tui`."""
 
 
-@pytest.mark.parametrize("extra", [False, True], ids=["plain", "web"])
+@pytest.mark.parametrize("extra", [False, True], ids=["plain", "extras"])
 def test_every_module_needs_only_the_declared_dependencies(outside: Outside, extra: bool) -> None:
-    skipped = ("processor.migrations.", "processor.__main__", *(() if extra else WEB))
+    skipped = ("processor.migrations.", "processor.__main__", *(() if extra else (*WEB, *TUI)))
     lent = f"import sys; sys.path.append({sysconfig.get_path('purelib')!r})\n" if extra else ""
     done = outside("python", "-c", f"{lent}SKIPPED = {skipped!r}{IMPORT_ALL}")
     assert done.returncode == 0, done.stderr
@@ -297,6 +299,13 @@ def test_without_its_extra_the_api_says_what_is_missing(outside: Outside) -> Non
     done = outside("jobtable", "serve", *address)
     assert done.returncode == 1
     assert 'Run pip install "jobtable[web]".' in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_without_its_extra_the_live_overview_says_what_is_missing(outside: Outside) -> None:
+    done = outside("jobtable", "top", "--database-url", "sqlite:///new.db")
+    assert done.returncode == 1
+    assert 'Run pip install "jobtable[tui]".' in done.stderr
     assert "Traceback" not in done.stderr
 
 

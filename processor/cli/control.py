@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from processor.db import Database
     from processor.queue.lookup import Filter
     from processor.queue.upkeep import Notifies
+    from processor.settings import Settings
 
 
 PORTION = 1000
@@ -64,7 +65,7 @@ def cancel(session: Session, ids: tuple[int, ...], yes: bool, **narrowed: Any) -
 
     def verb(database: "Database", which: "Filter") -> int:
         nonlocal asked
-        cancelled, running = control.cancel(database, which, _notifies(session))
+        cancelled, running = control.cancel(database, which, notifies(session.settings))
         asked += running
         return cancelled + running
 
@@ -157,11 +158,11 @@ def delete(session: Session, ids: tuple[int, ...], yes: bool, **narrowed: Any) -
     _change(session, Change("delete", leaves, "deleted", control.remove), ids, narrowed, yes)
 
 
-def _notifies(session: Session) -> "Notifies":
+def notifies(settings: "Settings") -> "Notifies":
     """Tell of which final states a type wants to be told, as its configuration here says."""
     from processor.judge import Policy
 
-    types = session.settings.types
+    types = settings.types
     return lambda type_, status: Policy(notify=types[type_].notify if type_ in types else "both").notifies(status)
 
 

@@ -27,6 +27,7 @@ COMMANDS = {
     "migrate": "migrate:migrate",
     "run": "run:run",
     "serve": "serve:serve",
+    "top": "top.command:top",
     "enqueue": "enqueue:enqueue",
     "list": "jobs:list_jobs",
     "show": "jobs:show",

@@ -83,6 +83,27 @@ class Terminal:
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.text()}") from None
 
+    def see_selected(self, *words: str) -> str:
+        """Wait until a line that is shown in reverse has all of this; give it."""
+
+        def seen() -> str:
+            lines = [line for line in self._reversed() if all(word in line for word in words)]
+            return lines[0] if lines else ""
+
+        try:
+            return eventually(seen, words)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.text()}") from None
+
+    def _reversed(self) -> list[str]:
+        with self._lock:
+            rows = [self.screen.buffer[y] for y in range(self.screen.lines)]
+            return [
+                "".join(row[x].data for x in range(self.screen.columns))
+                for row in rows
+                if any(row[x].reverse for x in range(self.screen.columns))
+            ]
+
     def wait(self, seconds: float = 30) -> int:
         return self.process.wait(seconds)
 
