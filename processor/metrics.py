@@ -238,11 +238,17 @@ class Metrics:
         self._settled.clear()
         self._started.clear()
         for label in (*self._types, OTHER):
-            self.stale_outcomes.labels(label)
+            for counter in (self.stale_outcomes, self.unstorable_outcomes, self.rows_refused, self.unusable_handlers):
+                counter.labels(label)
+            for why in _SKIPS:
+                self.skipped_firings.labels(label, why)
             for outcome, reason in _WATCHED:
                 self.jobs_finished.labels(label, outcome, reason)
         for outcome in _RESCUES:
             self.rescued_jobs.labels(outcome)
+        for proof in _PROOFS:
+            self.dead_processors.labels(proof)
+        self.reloads.labels("refused")
 
     def _label(self, type: str) -> str:
         return type if type in self._types else OTHER

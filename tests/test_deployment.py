@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from processor import settings as s
 from processor.api import server
@@ -47,9 +48,6 @@ def unit_values(key: str, unit: Path = UNIT) -> list[str]:
 
 
 def compose() -> dict[str, Any]:
-    yaml = pytest.importorskip(
-        "yaml", reason="PyYAML is NOT installed, compose.yaml was not checked: pip install pyyaml"
-    )
     parsed: dict[str, Any] = yaml.safe_load((FOLDER / "compose.yaml").read_text())
     return parsed
 
@@ -145,12 +143,41 @@ def test_every_alert_is_raised_in_a_test() -> None:
     assert raised == alerts
 
 
+def test_every_alert_is_quiet_in_a_test() -> None:
+    alerts = set(re.findall(r"- alert: (\w+)", (FOLDER / "alerts.yml").read_text()))
+    tests = (FOLDER / "alerts_test.yml").read_text()
+    assert set(re.findall(r"\{alertname: (\w+), eval_time: \w+, exp_alerts: \[\]\}", tests)) == alerts
+
+
+def test_every_alert_says_what_to_do_and_where_more_is_written() -> None:
+    for rule in rules():
+        notes = rule["annotations"]
+        assert set(notes) == {"summary", "description", "runbook_url"}, rule["alert"]
+        assert rule["labels"]["severity"] in ("critical", "warning", "info")
+        assert len(re.findall(r"[.?](?: |$)", notes["description"])) >= 3, rule[
+            "alert"
+        ]  # what happened, what follows, what to do
+        path, _, anchor = notes["runbook_url"].partition("#")
+        titles = re.findall(r"^### (\w+)$", (FOLDER.parent / path).read_text(), re.MULTILINE)
+        assert [title for title in titles if title.lower() == anchor] == [rule["alert"]]
+
+
+def rules() -> list[dict[str, Any]]:
+    [group] = yaml.safe_load((FOLDER / "alerts.yml").read_text())["groups"]
+    found: list[dict[str, Any]] = group["rules"]
+    return found
+
+
 def test_every_metric_in_an_alert_exists() -> None:
     named = set(re.findall(r"\bjobtable_\w+", (FOLDER / "alerts.yml").read_text()))
-    exported = {family.name for family in Metrics(["mail"]).registry.collect()}
-    exported |= {f"{name}_total" for name in exported}
     assert named
-    assert named <= exported
+    assert named <= exported()
+
+
+def exported() -> set[str]:
+    """Give the names of the series that a processor exports."""
+    names = {family.name for family in Metrics(["mail"]).registry.collect()}
+    return {name + suffix for name in names for suffix in ("", "_total", "_bucket", "_sum", "_count")}
 
 
 def test_alerts_fit_the_default_settings() -> None:
