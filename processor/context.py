@@ -18,6 +18,8 @@ import math
 import pathlib
 from typing import TYPE_CHECKING, Any
 
+from processor import traceparent
+
 if TYPE_CHECKING:
     import datetime
 
@@ -85,11 +87,12 @@ class Job:
     """One attempt of one job, as its handler sees it.
 
     `payload` is the decoded JSON, `fence` the claim this attempt works under (send it along where a stale attempt must
-    be refused). `progress`, `log`, `output`, `hold_type` and `enqueue` may be called from any thread.
+    be refused), `trace_parent` the W3C traceparent under which spans of its own belong.
+    `progress`, `log`, `output`, `hold_type` and `enqueue` may be called from any thread.
     """
 
     __slots__ = (
-        "id", "type", "payload", "payload_text", "attempt", "owner", "key", "subject", "fence",
+        "id", "type", "payload", "payload_text", "attempt", "owner", "key", "subject", "fence", "trace_parent",
         "enqueued", "_line", "_workdir", "_progress",
     )  # fmt: skip
 
@@ -104,6 +107,7 @@ class Job:
         key: str | None = None,
         subject: str | None = None,
         fence: Any = None,
+        trace_parent: str | None = None,
         payload_text: str | None = None,
         line: Line | None = None,
     ) -> None:
@@ -116,6 +120,7 @@ class Job:
         self.key = key
         self.subject = subject
         self.fence = fence
+        self.trace_parent = trace_parent
         self.enqueued: list[dict[str, Any]] = []
         self._line = line or Line()
         self._workdir: pathlib.Path | None = None
@@ -184,6 +189,8 @@ class Job:
             raise TypeError(f"enqueue() does not know the column {unknown[0]!r}; it takes {', '.join(sorted(COLUMNS))}")
         row = {"type": str(type), "payload": {} if payload is None else payload}
         row.update((name, _plain(name, value)) for name, value in columns.items())
+        if "trace_parent" not in row and (active := traceparent.current()) is not None:
+            row["trace_parent"] = active
         json.dumps(row, allow_nan=False)  # a payload that is no JSON shall be refused here, in the line that made it
         self.enqueued.append(row)
 

@@ -247,6 +247,21 @@ class MoveRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class TraceParentIgnored:
+    """A row's `trace_parent` is no W3C traceparent; the job runs without it. Said once for each type."""
+
+    job: int
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class SpansRefused:
+    """The collector did not take spans; they are dropped. Said once a minute."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class HeartbeatSent:
     seconds: float
 

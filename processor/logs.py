@@ -55,6 +55,8 @@ LINES: dict[type, tuple[str, str]] = {
     h.MoveRefused: ("error", "move_refused"),
     h.HeartbeatSent: ("debug", "heartbeat_sent"),
     h.HeartbeatMissed: ("warning", "heartbeat_missed"),
+    h.TraceParentIgnored: ("warning", "trace_parent_ignored"),
+    h.SpansRefused: ("warning", "spans_refused"),
     h.ScheduleFired: ("info", "schedule_fired"),
     h.ScheduleSkipped: ("info", "schedule_skipped"),
     h.ScheduleUnusable: ("error", "schedule_refused"),

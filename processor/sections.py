@@ -215,6 +215,18 @@ class Metrics(Listener):
     listen: str = "127.0.0.1:9750"
 
 
+class Traces(Section):
+    enabled: bool = False
+    endpoint: str | None = None
+
+    @field_validator("endpoint")
+    @classmethod
+    def _address(cls, endpoint: str | None) -> str | None:
+        if endpoint is not None and not _is_http(endpoint):
+            raise ValueError("expected an address such as http://127.0.0.1:4318/v1/traces")
+        return endpoint
+
+
 class Serve(Listener):
     listen: str = "127.0.0.1:9760"
     hosts: Names = ()

@@ -28,6 +28,7 @@ from processor.sections import (
     Schedule,
     Section,
     Serve,
+    Traces,
     Type,
     TypeName,
     Webhooks,
@@ -46,6 +47,7 @@ __all__ = [
     "Schedule",
     "Serve",
     "Settings",
+    "Traces",
     "Type",
     "Webhooks",
     "explain",
@@ -96,6 +98,7 @@ class Settings(Section):
     retry: Retry = Retry()
     retention: Retention = Retention()
     metrics: Metrics = Metrics()
+    traces: Traces = Traces()
     serve: Serve = Serve()
     jwt: Jwt = Jwt()
     webhooks: Webhooks = Webhooks()

@@ -1,5 +1,6 @@
 """`jobtable enqueue`: put one job in, as any program does with an INSERT; or a job and all its children."""
 
+import os
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from processor.cli.session import Session, configured, pass_session
 from processor.cli.shown import visible, write_json
 from processor.errors import Refused
 from processor.lifecycle import FINAL
+from processor.traceparent import valid
 
 if TYPE_CHECKING:
     from processor.db import Database
@@ -96,6 +98,7 @@ def enqueue(
             fail_on=fail_on,
             on_complete=on_complete,
             on_failure=on_failure,
+            trace_parent=valid(os.environ.get("TRACEPARENT")),
         )
         if batch is None:
             enqueued = queue.enqueue(database, job, rules=_rules(session, database, type_))
@@ -124,7 +127,7 @@ def _enqueue_batch(session: Session, database: "Database", parent: "NewJob", pat
     from processor.queue import enqueue as queue
     from processor.queue.batches import enqueue_batch
 
-    given = {"owner": parent.owner, "delay_seconds": parent.delay_seconds}
+    given = {"owner": parent.owner, "delay_seconds": parent.delay_seconds, "trace_parent": parent.trace_parent}
     defaults = {"priority": parent.priority, **{name: value for name, value in given.items() if value is not None}}
     with opened(path) as file:
         batch = Batch(file, defaults)

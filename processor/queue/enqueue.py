@@ -14,6 +14,7 @@ from sqlalchemy import Connection, and_, case, func, insert, literal_column, or_
 
 from models import jobs
 from models.types import NAME_LENGTH
+from processor import traceparent
 from processor.db.database import Database
 from processor.db.dialects import INTEGER, NUMBER, TEXT, Dialect, document
 from processor.errors import QueueFull, Refused, ValuesRefused
@@ -257,6 +258,7 @@ def insert_one(database: Database, job: NewJob, *, staged: bool = False) -> int:
 def insert_job(connection: Connection, dialect: Dialect, job: NewJob, *, staged: bool = False) -> int:
     """Insert one job in the caller's transaction; give its id."""
     values: dict[str, Any] = {name: getattr(job, name) for name in (*_COLUMNS, "run_at", "expires_at")}
+    values["trace_parent"] = job.trace_parent or traceparent.current()
     if job.delay_seconds is not None:
         values["run_at"] = dialect.after(job.delay_seconds)
     if staged:
@@ -289,6 +291,7 @@ def _insert(dialect: Dialect, staged: bool) -> Any:
 
 def _row(job: NewJob) -> dict[str, Any]:
     row = {name: getattr(job, name) for name in (*_COLUMNS, *_TIMES)}
+    row["trace_parent"] = job.trace_parent or traceparent.current()
     for name in ("run_at", "expires_at"):
         instant = row[name]
         row[name] = instant and instant.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")

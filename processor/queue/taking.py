@@ -32,6 +32,7 @@ class ClaimedJob:
     subject: str | None
     concurrency_key: str | None
     crashes: int
+    trace_parent: str | None
     expired: bool
     wait_seconds: float
 
@@ -78,6 +79,7 @@ def columns(dialect: Dialect, max_payload_bytes: int) -> tuple[Any, ...]:
         jobs.c.subject,
         jobs.c.concurrency_key,
         jobs.c.crashes,
+        jobs.c.trace_parent,
         func.coalesce(jobs.c.expires_at <= now(), False).label("expired"),
         dialect.seconds_since(func.coalesce(jobs.c.run_at, jobs.c.created_at)).label("wait_seconds"),
     )
@@ -110,7 +112,7 @@ def order(rows: Any) -> tuple[Any, ...]:
 
 
 def claimed(row: Any, claim_no: int) -> ClaimedJob:
-    """Take a row of `columns` apart at once: fifteen look-ups by name would cost more than the rest of a claim."""
+    """Take a row of `columns` apart at once: sixteen look-ups by name would cost more than the rest of a claim."""
     id, type, _, _, attempt, *facts, expired, wait_seconds = row
     facts += [bool(expired), max(0.0, float(wait_seconds))]
     return ClaimedJob(id, claim_no, type, attempt, *facts)

@@ -46,6 +46,7 @@ def make_job(message: Message, line: Line) -> Job:
     job.key = facts.get("key")
     job.subject = facts.get("subject")
     job.fence = facts.get("fence")
+    job.trace_parent = facts.get("trace_parent")
     if text != "{}":
         job.payload = _decoded(text)
     else:

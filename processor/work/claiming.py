@@ -8,12 +8,14 @@ import math
 import time
 
 from processor.errors import DatabaseError, ValuesRefused
-from processor.happenings import ClaimFinished, JobReused, RowRefused, RuleUnusable, SlotsUsed
+from processor.happenings import ClaimFinished, JobReused, RowRefused, RuleUnusable, SlotsUsed, TraceParentIgnored
 from processor.judge import Policy
 from processor.outcome import Kind, Outcome
 from processor.queue.claim import ClaimedJob, Slots, Taken, claim, set_aside
 from processor.queue.fitness import unfit
 from processor.work.delivering import target_of
+from processor.traceparent import valid
+from processor.work.ledger import Run
 from processor.work.roster import Runnable
 from processor.work.state import MOST_MISFITS, State
 
@@ -99,6 +101,8 @@ class Claiming:
         state = self._state
         runnable = state.roster.types.get(job.type) or _unknown(job.type)
         run = state.ledger.open(job, runnable, state.life.id)
+        if job.trace_parent is not None or state.tracing is not None:
+            run.trace_parent = self._trace(job)
         reason = unfit(job, state.roster.types, state.settings.processor.max_payload_bytes)
         if reason is not None or job.payload is None:
             state.ledger.close(run, reason or Outcome(Kind.MALFORMED))
@@ -111,19 +115,30 @@ class Claiming:
             state.ledger.close(run, spec)
             return
         timeout = job.timeout_seconds or runnable.timeout
-        state.life.crew.run(run.number, spec, _facts(job, state.life.id), job.payload, timeout)
+        state.life.crew.run(run.number, spec, _facts(run), job.payload, timeout)
+
+    def _trace(self, job: ClaimedJob) -> str | None:
+        """Give the traceparent for the handler: of this attempt's span, or of the row where nothing is traced."""
+        state, parent = self._state, valid(job.trace_parent)
+        if parent is None and job.trace_parent is not None and job.type not in state.untraceable:
+            state.untraceable.add(job.type)
+            state.happenings.emit(TraceParentIgnored(job.id, job.type))
+        return parent if state.tracing is None else state.tracing.begin(job, parent)
 
 
-def _facts(job: ClaimedJob, processor_id: str) -> dict[str, object]:
+def _facts(run: Run) -> dict[str, object]:
     """Put together what a handler is told of its job."""
+    job = run.job
+    traced = {} if run.trace_parent is None else {"trace_parent": run.trace_parent}
     return {
+        **traced,
         "id": job.id,
         "type": job.type,
         "attempt": job.attempt,
         "owner": job.owner,
         "key": job.key,
         "subject": job.subject,
-        "fence": f"{processor_id}:{job.claim_no}",
+        "fence": f"{run.processor_id}:{job.claim_no}",
     }
 
 

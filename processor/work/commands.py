@@ -70,6 +70,9 @@ class Command(Process):
         job = self.run.job
         fence, key = job.get("fence"), job.get("key")
         named = {"JOB_KEY": key} if isinstance(key, str) and key.isprintable() else {}
+        trace = job.get("trace_parent")
+        if trace:
+            named.update(TRACEPARENT=trace, JOBTABLE_TRACE_PARENT=trace)
         return {
             **self.spec.environment,
             **named,

@@ -33,6 +33,7 @@ from processor.work.scheduling import Scheduling
 from processor.work.settling import Settling
 from processor.work.signals import Signals
 from processor.work.state import State
+from processor.work.tracing import Tracing
 
 KILL_SECONDS = 2.0
 """How long a fenced processor waits to hear what became of the workers that are being killed."""
@@ -65,6 +66,8 @@ class Daemon:
         self._state = State(
             settings, call_up(settings, happenings), open_database(settings), Patience(happenings), happenings
         )
+        if settings.traces.enabled:
+            self._state.tracing = Tracing(settings.traces, happenings)
         self._listening = Listening(self._state)
         self._settling = Settling(self._state)
         self._chores = Chores(self._state)
@@ -209,6 +212,8 @@ class Daemon:
                 leases.release(state.database, state.life.id, state.abandoned)
                 leases.leave(state.database, state.life.id)
         state.life.end()
+        if state.tracing is not None:
+            state.tracing.stop()
         self._happenings.emit(h.ProcessorStopped(state.life.id, state.released))
         state.database.close()
 

@@ -2,7 +2,7 @@
 
     POST <url of the configuration>, body: the payload as it stands in the row
     webhook-id, webhook-timestamp, webhook-signature   after the Standard Webhooks convention, when a secret is set
-    Idempotency-Key: the job's id; Job-Id, Job-Type, Job-Attempt, Job-Fence
+    Idempotency-Key: the job's id; Job-Id, Job-Type, Job-Attempt, Job-Fence; traceparent where it has one
 
 2xx is done: a JSON body is the result. 429 and 503 are another attempt, when Retry-After says. Any other 4xx, and a
 redirect, is never tried again. 5xx and a broken connection raise, so the type's retry policy decides. The target
@@ -67,6 +67,8 @@ def _headers(job: Job, body: str, settings: Mapping[str, Any]) -> dict[str, str]
         "Job-Attempt": str(job.attempt),
         "Job-Fence": in_header(job.fence if isinstance(job.fence, str) else json.dumps(job.fence)),
     }
+    if job.trace_parent:
+        headers["traceparent"] = job.trace_parent
     if settings.get("secret"):
         headers.update(signature(f"job_{job.id}", body, (settings["secret"],)))
     return headers

@@ -31,6 +31,7 @@ class Run:
     processor_id: str
     started: bool = False
     stopping: str | None = None
+    trace_parent: str | None = None
     events: list[Event] = field(default_factory=list)
     told_at: float = 0.0
 

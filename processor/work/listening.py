@@ -63,7 +63,7 @@ class Listening:
             self._state.hold(run.job.type, message["seconds"])
             self._state.happenings.emit(TypeHeld(run.job.id, run.job.type, message["seconds"]))
         elif tell == "ended":
-            outcome = _outcome(message)
+            outcome = _outcome(_traced(message, run.trace_parent))
             self._note_the_machine(outcome)
             self._state.ledger.close(run, outcome)
             self._make_room(run)
@@ -76,6 +76,13 @@ class Listening:
         if time.monotonic() >= state.claim_after:  # once for all that were claimed together
             state.machine_refused()
             state.happenings.emit(MachineRefused(outcome.error_message or "", state.refusal_pause))
+
+
+def _traced(message: Message, trace_parent: str | None) -> Message:
+    """Let the jobs that an attempt enqueues belong to its trace, unless they name another."""
+    if trace_parent is None or not message.get("enqueue"):
+        return message
+    return {**message, "enqueue": [{"trace_parent": trace_parent, **wish} for wish in message["enqueue"]]}
 
 
 def _outcome(message: Message) -> Outcome:

@@ -12,6 +12,7 @@ from processor.work.incarnation import Incarnation
 from processor.work.ledger import Ledger, Run
 from processor.work.patience import Patience
 from processor.work.roster import Roster
+from processor.work.tracing import Tracing
 
 MISFIT_PAUSE = 60.0
 """Seconds until a row is tried again that the database let nobody claim: a trigger may have gone."""
@@ -30,6 +31,7 @@ class State:
     database: Database
     patience: Patience
     happenings: Happenings
+    tracing: Tracing | None = None
     ledger: Ledger = field(default_factory=Ledger)
     draining: bool = False
     more_is_due: bool = True
@@ -49,6 +51,8 @@ class State:
     """Types of which a claim found rows that had to be decided about: where one ends, another may begin."""
     unreadable: set[tuple[str, str]] = field(default_factory=set)
     """Rules that nobody can read, as (type, why), that were said."""
+    untraceable: set[str] = field(default_factory=set)
+    """Types of which a job's `trace_parent` was no traceparent, that were said."""
     holds: dict[str, float] = field(default_factory=dict)
     """Types that a handler asked to hold back, and until when by the monotonic clock; not written yet."""
     failing: set[str] = field(default_factory=set)

@@ -8,6 +8,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from models.types import NAME_LENGTH
 from processor.api import shapes
 from processor.api.access import Caller
 from processor.api.service import Guarded, Served, Service, Writer, say_where
@@ -18,6 +19,7 @@ from processor.queue import enqueue as queue
 from processor.queue import lookup
 from processor.queue.batches import enqueue_batch
 from processor.queue.rules import Rules
+from processor.traceparent import valid
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=Guarded)
 
@@ -30,7 +32,7 @@ router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=Guarded)
 )
 def make(new: shapes.NewJob, request: Request, response: Response, service: Served, caller: Writer) -> shapes.Made:
     """Make a job; where one with an equal `key` waits or runs already, give that one."""
-    job = _new_job(new, caller)
+    job = _new_job(new, caller, request)
     _need_parent(service, caller, job)
     made = queue.enqueue(service.database, job, rules=_rules(service, caller, [job])[job.type])
     response.status_code = HTTPStatus.ACCEPTED if made.new else HTTPStatus.OK
@@ -46,9 +48,9 @@ def make(new: shapes.NewJob, request: Request, response: Response, service: Serv
 )
 def make_many(batch: shapes.Batch, request: Request, response: Response, service: Served, caller: Writer) -> Any:
     """Make many jobs, all or none; with a `parent` they are its children."""
-    new = [_new_job(one, caller) for one in batch.jobs]
+    new = [_new_job(one, caller, request) for one in batch.jobs]
     if batch.parent is not None:
-        return _make_family(_new_job(batch.parent, caller), new, (request, response), service, caller)
+        return _make_family(_new_job(batch.parent, caller, request), new, (request, response), service, caller)
     for job in {(job.parent_id, job.owner): job for job in new}.values():
         _need_parent(service, caller, job)
     made = queue.enqueue_many(service.database, new, _rules(service, caller, new))
@@ -77,7 +79,7 @@ def _make_family(
     return {"parent": there, "jobs": []}
 
 
-def _new_job(new: shapes.NewJob, caller: Caller) -> queue.NewJob:
+def _new_job(new: shapes.NewJob, caller: Caller, request: Request) -> queue.NewJob:
     """Give the job as the queue takes it, of the caller's owner. Raises `Refused` where it names another one."""
     if caller.owner is not None and new.owner not in (None, caller.owner):
         raise Refused(
@@ -89,6 +91,7 @@ def _new_job(new: shapes.NewJob, caller: Caller) -> queue.NewJob:
         )
     given = new.model_dump(exclude={"payload"})
     owner = new.owner if caller.owner is None else caller.owner
+    given["trace_parent"] = new.trace_parent or valid(request.headers.get("traceparent", "")[:NAME_LENGTH])
     return queue.NewJob(**{**given, "owner": owner, "payload": json_text(new.payload)})
 
 

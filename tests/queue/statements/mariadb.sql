@@ -28,7 +28,7 @@ INSERT INTO job_events (job_id, number, attempt, kind, level, text) SELECT jobs.
 FROM jobs
 WHERE jobs.id IN (%(ids_1)s)
 
-SELECT jobs.id, jobs.type, jobs.priority, jobs.created_at, jobs.attempt, CASE WHEN (octet_length(jobs.payload) <= %(octet_length_1)s) THEN CAST(jobs.payload AS CHAR) END AS payload, octet_length(jobs.payload) AS payload_bytes, jobs.max_attempts, jobs.timeout_seconds, jobs.owner, jobs.`key`, jobs.subject, jobs.concurrency_key, jobs.crashes, coalesce(jobs.expires_at <= (utc_timestamp(6)), %(coalesce_1)s) AS expired, timestampdiff(MICROSECOND, coalesce(jobs.run_at, jobs.created_at), (utc_timestamp(6))) / %(timestampdiff_1)s AS wait_seconds
+SELECT jobs.id, jobs.type, jobs.priority, jobs.created_at, jobs.attempt, CASE WHEN (octet_length(jobs.payload) <= %(octet_length_1)s) THEN CAST(jobs.payload AS CHAR) END AS payload, octet_length(jobs.payload) AS payload_bytes, jobs.max_attempts, jobs.timeout_seconds, jobs.owner, jobs.`key`, jobs.subject, jobs.concurrency_key, jobs.crashes, jobs.trace_parent, coalesce(jobs.expires_at <= (utc_timestamp(6)), %(coalesce_1)s) AS expired, timestampdiff(MICROSECOND, coalesce(jobs.run_at, jobs.created_at), (utc_timestamp(6))) / %(timestampdiff_1)s AS wait_seconds
 FROM jobs
 WHERE jobs.id IN (%(id_1_1)s)
 

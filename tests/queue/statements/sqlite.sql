@@ -30,7 +30,7 @@ INSERT INTO job_events (job_id, number, attempt, kind, level, text) SELECT jobs.
 FROM jobs
 WHERE jobs.id IN (?)
 
-SELECT jobs.id, jobs.type, jobs.priority, jobs.created_at, jobs.attempt, CASE WHEN (length(CAST(jobs.payload AS BLOB)) <= ?) THEN CAST(jobs.payload AS TEXT) END AS payload, length(CAST(jobs.payload AS BLOB)) AS payload_bytes, jobs.max_attempts, jobs.timeout_seconds, jobs.owner, jobs."key", jobs.subject, jobs.concurrency_key, jobs.crashes, coalesce(jobs.expires_at <= (strftime('%Y-%m-%d %H:%M:%f000', 'now')), ?) AS expired, (julianday(?) - julianday(coalesce(jobs.run_at, jobs.created_at))) * ? AS wait_seconds
+SELECT jobs.id, jobs.type, jobs.priority, jobs.created_at, jobs.attempt, CASE WHEN (length(CAST(jobs.payload AS BLOB)) <= ?) THEN CAST(jobs.payload AS TEXT) END AS payload, length(CAST(jobs.payload AS BLOB)) AS payload_bytes, jobs.max_attempts, jobs.timeout_seconds, jobs.owner, jobs."key", jobs.subject, jobs.concurrency_key, jobs.crashes, jobs.trace_parent, coalesce(jobs.expires_at <= (strftime('%Y-%m-%d %H:%M:%f000', 'now')), ?) AS expired, (julianday(?) - julianday(coalesce(jobs.run_at, jobs.created_at))) * ? AS wait_seconds
 FROM jobs
 WHERE jobs.id IN (?)
 
