@@ -71,6 +71,7 @@ TYPES = """
 python = "traced:told"
 [types.spanned]
 python = "traced:spanned"
+max_attempts = 2
 [types.told_command]
 command = ["/bin/sh", "-c", 'echo "{\\"result\\": \\"$TRACEPARENT $JOBTABLE_TRACE_PARENT\\"}" >&3']
 """
@@ -111,7 +112,11 @@ def test_without_traces_a_handler_gets_the_traceparent_of_its_row(site: Site) ->
 def test_a_producer_its_attempts_and_their_handler_are_one_trace(site: Site, collector: Collector) -> None:
     traced(site, collector.endpoint)
     job = site.insert("spanned", {"trace_parent": PARENT}, endpoint=collector.endpoint)
-    site.drain()
+    processor = site.start()
+    site.await_status("completed", job)
+    site.await_status("completed", job + 1)
+    processor.signal(signal.SIGTERM)
+    assert processor.wait() == 0
     first, second = sorted(collector.named("process spanned"), key=lambda span: int(facts(span)["jobtable.attempt"]))
     [inside], [child] = collector.named("in the handler"), collector.named("process told")
     assert {span.trace_id.hex() for span in (first, second, inside, child)} == {TRACE}
@@ -144,6 +149,7 @@ def test_a_job_without_a_producers_span_begins_a_trace(site: Site, collector: Co
     assert result(site, job)[:52] == f"00-{span.trace_id.hex()}-{span.span_id.hex()}"
 
 
+@pytest.mark.parametrize("db", ["sqlite"], indirect=True)
 def test_a_collector_that_refuses_costs_no_job(site: Site) -> None:
     collector = Collector()
     collector.close()
@@ -154,6 +160,7 @@ def test_a_collector_that_refuses_costs_no_job(site: Site) -> None:
     assert [site.job(job)["status"] for job in jobs] == ["completed"] * 3
 
 
+@pytest.mark.parametrize("db", ["sqlite"], indirect=True)
 def test_a_collector_that_hangs_costs_no_job(site: Site) -> None:
     collector = Collector(hangs=True)
     try:
