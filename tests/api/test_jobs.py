@@ -260,3 +260,10 @@ def test_the_latest_job_of_a_subject(api: Api) -> None:
     api.make(subject="s")
     api.make(subject="s")
     assert api.client.get("/api/v1/jobs/latest", params={"subject": "s"}).json()["id"] == 2
+
+
+def test_a_job_belongs_to_the_trace_of_its_request(api: Api) -> None:
+    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    for header, kept in ((parent, parent), ("no trace", None)):
+        made = api.client.post("/api/v1/jobs", json={"type": "work"}, headers={"traceparent": header})
+        assert api.client.get(f"/api/v1/jobs/{made.json()['id']}").json()["trace_parent"] == kept
