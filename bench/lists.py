@@ -13,6 +13,7 @@ from typing import Any
 from bench.server import on_each, with_tables
 from processor import db
 from processor.lifecycle import Status
+from processor.queue.backlog import backlog
 from processor.queue.lookup import Filter, count, jobs_page, latest_of
 from processor.queue.statistics import statistics
 from tests.databases import Database, Server
@@ -151,6 +152,8 @@ READINGS: dict[str, Callable[[db.Database], Any]] = {
     "count": _count(Filter()),
     "count of a status": _count(Filter(statuses=(Status.FAILED,))),
     "count of an owner": _count(Filter(owner="owner7")),
+    "what waits and why": backlog,
+    "what waits and why, of an owner": lambda database: backlog(database, owner="owner7"),
     "statistics of 1 h": _statistics(seconds=3600),
     "statistics of 1 h, an owner's": _statistics(seconds=3600, owner="owner7"),
     "statistics of 24 h": _statistics(seconds=DAY),

@@ -17,6 +17,7 @@ from processor.api.feed import Feed
 from processor.api.gate import Gate
 from processor.api.numbers import Counted, Numbers
 from processor.api.routes import (
+    bulk,
     events,
     health,
     jobs,
@@ -98,7 +99,7 @@ def application(
     app.state.numbers = Numbers(opened, settings.types, settings.processor.sample_interval)
     problems.install(app, tell)
     api = APIRouter(prefix=PREFIX, responses={"4XX": _PROBLEM, "5XX": _PROBLEM})
-    jobs_rooms = (making, jobs, steering, events, statistics, notifications)
+    jobs_rooms = (making, bulk, jobs, steering, events, statistics, notifications)
     for routes in (*jobs_rooms, types, schedules, processors, webhooks, session):
         api.include_router(routes.router)
     app.include_router(api)

@@ -138,6 +138,27 @@ class Cleanup(Given):
     dry_run: bool = Field(default=False, description="count only")
 
 
+class Bulk(Given):
+    verb: Literal["cancel", "pause", "resume", "retry", "run-now", "delete"]
+    statuses: list[StatusName] = Field(default_factory=list, max_length=8)
+    types: list[Name] = Field(default_factory=list, max_length=100)
+    owner: Name | None = None
+    subject: Name | None = None
+    key: Name | None = None
+    text: Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_storable)] | None = Field(
+        default=None, description="part of a name or an error"
+    )
+    parent: JobId | None = None
+    created_after: Moment | None = None
+    created_before: Moment | None = None
+    dry_run: bool = Field(default=False, description="count only")
+
+
+class Steered(BaseModel):
+    jobs: int = Field(description="how many were changed, or would be")
+    dry_run: bool
+
+
 class JobSummary(BaseModel):
     id: int
     type: str
@@ -351,6 +372,7 @@ class Schedule(BaseModel):
     paused: bool
     source: str | None = Field(description="the configuration it comes from; null: from a person")
     next_at: Instant | None
+    upcoming: list[Instant] = Field(description="the next firings, as far as they are planned")
     last_at: Instant | None
     last_job_id: int | None
     last_job_status: str | None
@@ -452,6 +474,7 @@ class Times(BaseModel):
 class Bucket(BaseModel):
     begins_at: Instant
     finished: int
+    failed: int = Field(description="of these")
 
 
 class Statistics(BaseModel):
@@ -467,3 +490,19 @@ class Statistics(BaseModel):
     bucket_seconds: int
     buckets: list[Bucket]
     recent: list[JobSummary]
+
+
+class Waiting(BaseModel):
+    """Jobs of one type that wait in one state for one reason."""
+
+    type: str
+    status: StatusName
+    reason: str | None
+    jobs: int
+    oldest: int = Field(description="number of the oldest of them")
+    since: Instant
+    why: list[str] | None = Field(description="what keeps the oldest; null: ask of the job")
+
+
+class Backlog(BaseModel):
+    items: list[Waiting]

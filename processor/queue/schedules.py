@@ -6,6 +6,7 @@ The row decides when it fires, whoever wrote it. A configuration writes its own 
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
@@ -13,7 +14,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 from models import jobs, now, schedules
 from processor.db.database import Database
 from processor.errors import DatabaseError, DatabaseUnreachable, NotFound, Refused, SchemaError, ValuesRefused
-from processor.timetable import Timetable
+from processor.timetable import Timetable, plan
 
 Row = dict[str, Any]
 
@@ -153,6 +154,21 @@ def page(database: Database, name: str | None = None) -> list[Row]:
         statement = statement.where(schedules.c.name == name)
     with database.read() as connection:
         return [dict(row._mapping) for row in connection.execute(statement)]
+
+
+def upcoming(row: Row, count: int) -> list[datetime]:
+    """Give the next firings of a schedule that was read with `page`: none while it is paused or nobody can read it."""
+    if row["paused"] or row["next_at"] is None or row["planned_at"] is None:
+        return []
+    try:
+        timetable = Timetable.read(row)
+    except ValueError:
+        return []
+    found, planned = [row["next_at"]], row["planned_at"]
+    while len(found) < count and (following := plan(timetable, row["name"], planned)) is not None:
+        found.append(following.at)
+        planned = following.planned
+    return found
 
 
 def not_found(name: str) -> NotFound:

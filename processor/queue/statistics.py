@@ -51,10 +51,11 @@ class Times:
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """How many jobs finished in the `bucket_seconds` from this instant on."""
+    """How many jobs finished in the `bucket_seconds` from this instant on, and how many of them failed."""
 
     begins_at: datetime
     finished: int
+    failed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,9 +216,11 @@ def _spread(seconds: Iterable[float]) -> Spread | None:
 
 def _buckets(end: datetime, ended: Iterable[Any], seconds: float, bucket_seconds: int) -> tuple[Bucket, ...]:
     last = math.ceil(seconds / bucket_seconds) - 1
-    finished = _summed((min(max(0, round(row.bucket)), last), row.number) for row in ended)
+    placed = [(min(max(0, round(row.bucket)), last), row) for row in ended]
+    finished = _summed((place, row.number) for place, row in placed)
+    failed = _summed((place, row.number) for place, row in placed if row.status == Status.FAILED.value)
     return tuple(
-        Bucket(end - timedelta(seconds=bucket_seconds * (number + 1)), finished[number])
+        Bucket(end - timedelta(seconds=bucket_seconds * (number + 1)), finished[number], failed[number])
         for number in reversed(range(last + 1))
     )
 

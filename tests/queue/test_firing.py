@@ -396,3 +396,11 @@ def test_rows_that_were_never_planned_do_not_come_before_what_is_due(queue: Queu
     for number in range(3):
         schedules.put(queue.database, f"a{number}", type="a", every_seconds=60.0)
     assert firing.look(queue.database).wanting[0] == "due"
+
+
+def test_the_next_firings_are_told_as_they_will_come(queue: Queue) -> None:
+    put(queue, every_seconds=60.0)
+    first, second, third = schedules.upcoming(row(queue), 3)
+    assert (first, second - first, third - second) == (row(queue)["next_at"], MINUTE, MINUTE)
+    schedules.pause(queue.database, "s")
+    assert schedules.upcoming(row(queue), 3) == []

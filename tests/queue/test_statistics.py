@@ -121,6 +121,12 @@ def test_buckets_are_whole_minutes_and_at_most_sixty(queue: Queue) -> None:
         assert (found.bucket_seconds, len(found.buckets)) == (size, number)
 
 
+def test_buckets_count_what_failed_in_them(queue: Queue) -> None:
+    insert(queue, ended(30, "failed"), ended(30), ended(90, "failed"), ended(90, "cancelled"))
+    found = sums(queue, seconds=120)
+    assert [(bucket.finished, bucket.failed) for bucket in found.buckets] == [(2, 1), (2, 1)]
+
+
 def test_times_of_many_jobs_are_those_of_the_latest_and_it_is_said(
     queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 
 from processor.api import shapes
+from processor.api.access import Caller
 from processor.api.cursors import cursor_after, read_cursor
 from processor.api.masking import masked_text
 from processor.api.service import Guarded, Reader, Served, Service
@@ -129,10 +130,7 @@ def explain(job_id: shapes.JobId, service: Served, caller: Reader) -> Any:
     """Say why a job does not run: every rule that keeps it, by the claim's own code."""
     lookup.job(service.database, job_id, owner=caller.owner)
     found = explain_job(service.database, job_id, max_payload_bytes=service.max_payload_bytes)
-    findings = [
-        {"rule": one.rule, "blocks": one.blocks, "text": one.text if caller.reaches_all else _for_an_owner(one)}
-        for one in found.findings
-    ]
+    findings = [{"rule": one.rule, "blocks": one.blocks, "text": words_for(caller, one)} for one in found.findings]
     return {**{name: getattr(found, name) for name in shapes.Explanation.model_fields}, "findings": findings}
 
 
@@ -148,9 +146,9 @@ _WITHOUT_NAMES = {
 }
 
 
-def _for_an_owner(finding: Finding) -> str:
-    """Give the words of a finding to an owner, without the jobs of others and the names of processors."""
-    if finding.rule in _NAMES_NOBODY:
+def words_for(caller: Caller, finding: Finding) -> str:
+    """Give the words of a finding; an owner gets them without the jobs of others and the names of processors."""
+    if caller.reaches_all or finding.rule in _NAMES_NOBODY:
         return finding.text
     return _WITHOUT_NAMES.get(finding.rule, "Others come before it, perhaps.")
 

@@ -12,6 +12,8 @@ from processor.queue import firing, lookup
 from processor.queue import schedules as queue
 
 router = APIRouter(prefix="/schedules", tags=["schedules"], route_class=Guarded)
+UPCOMING = 3
+"""Firings that are told."""
 ScheduleName = Annotated[shapes.PlainName, Path(description="the schedule")]
 
 
@@ -78,4 +80,4 @@ def _one(service: Service, name: str) -> lookup.Row:
 
 
 def _shown(service: Service, row: lookup.Row) -> lookup.Row:
-    return {**row, "payload": shown(row["payload"], service.mask)}
+    return {**row, "payload": shown(row["payload"], service.mask), "upcoming": queue.upcoming(row, UPCOMING)}
