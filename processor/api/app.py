@@ -24,6 +24,7 @@ from processor.api.routes import (
     making,
     metrics,
     notifications,
+    page,
     processors,
     schedules,
     session,
@@ -105,6 +106,7 @@ def application(
     app.include_router(api)
     app.include_router(health.router)
     app.include_router(metrics.router)
+    app.include_router(page.router)
     if settings.serve.origins:
         app.add_middleware(
             CORSMiddleware,

@@ -35,7 +35,7 @@ HEADERS = (
     (
         b"content-security-policy",
         b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self';"
-        b" base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+        b" base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     ),
 )
 """What every answer tells browsers."""
@@ -108,7 +108,9 @@ def install(app: FastAPI, tell: Listener) -> None:
     async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         said = {404: "There is nothing at this address.", 405: "This address does not know the method."}
-        headers = {"Allow": _allowed(request)} if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED else error.headers
+        headers = dict(error.headers or {})
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:  # of what is not described, the framework names them
+            headers["Allow"] = _allowed(request) or ", ".join(sorted(headers.get("Allow", "").split(", ")))
         return answer(error.status_code, said.get(error.status_code, str(error.detail)), headers=headers)
 
     async def bug(request: Request, error: Exception) -> Response:

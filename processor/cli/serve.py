@@ -1,4 +1,4 @@
-"""`jobtable serve`: the API, for programs and people."""
+"""`jobtable serve`: the page for people, the API for programs."""
 
 import click
 
@@ -11,7 +11,7 @@ from processor.cli.session import Session, configured, pass_session, setting
 @setting("serve.read_only", "--read-only", is_flag=True, flag_value="true", help="Answer questions, change nothing.")
 @pass_session
 def serve(session: Session) -> None:
-    """Serve the HTTP API under /api/v1; no processor has to run.
+    """Serve the page at / and the HTTP API under /api/v1; no processor has to run.
 
     Without any token (`jobtable token create`) only this machine is served, and everybody on it.
     """

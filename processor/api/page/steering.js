@@ -1,0 +1,77 @@
+// What can be done with one job, as its state allows it.
+
+import { patch, post, remove } from "./api.js";
+import { announce, confirm, open } from "./dialogs.js";
+import { element } from "./element.js";
+import { FINAL, button } from "./parts.js";
+
+/** The buttons of a job; `again` shows what became of it. */
+export function actions(job, again) {
+  const ends = FINAL.includes(job.status);
+  const steer = (verb, words) => async () => {
+    await post(`jobs/${job.id}/${verb}`);
+    announce(`Job ${job.id} ${words}.`);
+    await again();
+  };
+  const waits = ["pending", "scheduled", "waiting"].includes(job.status);
+  const ahead = job.run_at !== null && new Date(job.run_at) > new Date();
+  const later = job.status === "scheduled" || (job.status === "pending" && ahead);
+  return element(
+    "div",
+    { class: "actions", role: "group", "aria-label": "What can be done with it" },
+    !ends && button(
+      "Cancel",
+      "write",
+      steer("cancel", job.status === "running" ? "was asked to stop" : "is cancelled"),
+    ),
+    ends && button("Retry", "write", steer("retry", "is put back as new")),
+    waits && button("Pause", "write", steer("pause", "is paused")),
+    job.status === "paused" && button("Resume", "write", steer("resume", "goes on")),
+    later && button("Run now", "write", steer("run-now", "may run now")),
+    !ends && button("Priority …", "write", () => prioritise(job, again)),
+    element("a", { class: "button", href: `#/create?replay=${job.id}` }, "Replay as new"),
+    job.status !== "running" && button("Delete …", "write", () => drop(job)),
+  );
+}
+
+function prioritise(job, again) {
+  const field = element(
+    "input",
+    { type: "number", id: "priority", min: -32767, max: 32767, step: 1, required: true, value: job.priority },
+  );
+  const submit = async (event) => {
+    event.preventDefault();
+    dialog.close();
+    try {
+      await patch(`jobs/${job.id}`, { priority: Number(field.value) });
+      announce(`Job ${job.id} has priority ${field.value}.`);
+      await again();
+    } catch (error) {
+      announce(`${error.message} ${error.remedy ?? ""}`, "bad");
+    }
+  };
+  const form = element(
+    "form",
+    { onsubmit: submit },
+    element("label", { for: "priority" }, "Higher runs first; 5 is usual"),
+    field,
+    element(
+      "div",
+      { class: "actions" },
+      element("button", { type: "button", onclick: () => dialog.close() }, "Leave it"),
+      element("button", { class: "strong" }, "Set"),
+    ),
+  );
+  const dialog = open(`Priority of job ${job.id}`, form);
+}
+
+async function drop(job) {
+  if (!(await confirm(
+    `Delete job ${job.id}?`,
+    "With its events, errors and notifications. Nothing brings it back.",
+    "Delete it",
+  ))) return;
+  await remove(`jobs/${job.id}`);
+  announce(`Job ${job.id} was deleted.`);
+  location.hash = "#/jobs";
+}

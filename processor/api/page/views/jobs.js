@@ -1,0 +1,204 @@
+// Jobs: filter, search, page by page; cancel, retry or delete all that a filter finds, after counting them.
+
+import { get, post } from "../api.js";
+import { announce, confirm } from "../dialogs.js";
+import { element, link, renew } from "../element.js";
+import { every } from "../live.js";
+import { STATUSES, badge, button, card, empty, foreign, heading, jobLink, progress, table } from "../parts.js";
+import { ago, counted, span } from "../times.js";
+
+const PACE = 3;
+const FIELDS = ["type", "owner", "subject", "key", "text", "parent", "created_after", "created_before"];
+const COLUMNS = [
+  ["job", jobLink],
+  ["state", (job) => badge(job.status, job.reason)],
+  ["subject", (job) => foreign(job.subject)],
+  ["owner", (job) => foreign(job.owner)],
+  ["progress or error", (job) => progressOrError(job)],
+  ["ran", (job) => span(job.seconds), "figure"],
+  ["created", (job) => ago(job.created_at)],
+];
+const VERBS = [
+  ["cancel", "Cancel …", "to cancel", "cancelled or asked to stop"],
+  ["retry", "Retry …", "to put back as new", "put back as new"],
+  ["pause", "Pause …", "to pause", "paused"],
+  ["resume", "Resume …", "to resume", "resumed"],
+  ["delete", "Delete …", "to delete, with their events and errors", "deleted"],
+];
+
+export async function show(place, { query, signal }) {
+  const which = filterOf(query);
+  const cursor = query.get("cursor");
+  await every(PACE, async () => {
+    const page = await get("jobs", { ...which, cursor, limit: 50 }, signal);
+    draw(place, which, cursor, page);
+  }, signal);
+}
+
+/** Read the filter out of the address of the view. */
+function filterOf(query) {
+  const which = { status: query.getAll("status").filter((name) => STATUSES.includes(name)) };
+  for (const name of FIELDS) if (query.get(name)) which[name] = query.get(name);
+  return which;
+}
+
+function hrefOf(which, cursor) {
+  const query = new URLSearchParams();
+  for (const [name, value] of Object.entries(which)) for (const one of [value].flat()) query.append(name, one);
+  if (cursor) query.set("cursor", cursor);
+  return `#/jobs${query.size ? `?${query}` : ""}`;
+}
+
+const isNarrow = (which) => which.status.length > 0 || FIELDS.some((name) => which[name]);
+
+function draw(place, which, cursor, page) {
+  renew(place, heading("Jobs"), form(which), found(which, cursor, page), all(which));
+}
+
+function found(which, cursor, page) {
+  if (page.items.length === 0 && page.next === null) {
+    return card(
+      "Found",
+      { quiet: true },
+      isNarrow(which) ? empty("No job is like that. ", link("#/jobs", "Show all.")) : empty(
+        "There is no job yet. ",
+        link("#/create", "Create one."),
+        " Or INSERT INTO jobs (type) VALUES ('…').",
+      ),
+    );
+  }
+  const turn = element(
+    "nav",
+    { class: "turn", "aria-label": "Pages" },
+    cursor && link(hrefOf(which), "Newest"),
+    page.next ? link(
+      hrefOf(which, page.next),
+      page.items.length ? "Older" : "Search on",
+    ) : element("span", { class: "quiet" }, "That was all."),
+  );
+  const none = page.items.length === 0 && empty("None among the jobs that were looked at; there are more.");
+  return card(
+    "Found",
+    { quiet: true },
+    none || table("Jobs, newest first", COLUMNS, page.items, (job) => job.id),
+    turn,
+  );
+}
+
+function progressOrError(job) {
+  if (job.status === "failed") return element("span", { class: "clip" }, foreign(job.error_message));
+  if (job.status !== "running") return job.attempt > 1 ? `try ${job.attempt}` : "";
+  return progress(job) ?? "runs";
+}
+
+function form(which) {
+  const field = (name, words, properties = {}) =>
+    element(
+      "label",
+      {},
+      element("span", {}, words),
+      element("input", { name, value: which[name] ?? "", autocomplete: "off", ...properties }),
+    );
+  const instant = (name, words) => field(name, words, { type: "datetime-local", step: 1, value: local(which[name]) });
+  const more = ["owner", "key", "parent", "created_after", "created_before"].some((name) => which[name]);
+  const submit = (event) => {
+    event.preventDefault();
+    location.hash = hrefOf(given(event.currentTarget));
+  };
+  const send = (event) => event.currentTarget.form.requestSubmit();
+  const statuses = STATUSES.map((name) =>
+    element(
+      "label",
+      { class: "choice" },
+      element(
+        "input",
+        { type: "checkbox", name: "status", value: name, checked: which.status.includes(name), onchange: send },
+      ),
+      badge(name),
+    ),
+  );
+  return element(
+    "form",
+    { class: "card filter", role: "search", "aria-label": "Filter jobs", onsubmit: submit, data: {
+      key: `filter:${JSON.stringify(which)}`,
+    } },
+    element("fieldset", { class: "choices" }, element("legend", {}, "State"), statuses),
+    element(
+      "div",
+      { class: "fields" },
+      field("text", "Text in a name or an error", { id: "search", type: "search", maxlength: 200 }),
+      field("type", "Type"),
+      field("subject", "Subject"),
+    ),
+    element(
+      "details",
+      { open: more },
+      element("summary", {}, "More filters"),
+      element(
+        "div",
+        { class: "fields" },
+        field("owner", "Owner"),
+        field("key", "Key"),
+        field("parent", "Parent (number of a job)", { inputmode: "numeric", pattern: "[0-9]*" }),
+        instant("created_after", "Created after"),
+        instant("created_before", "Created before"),
+      ),
+    ),
+    element(
+      "div",
+      { class: "actions" },
+      element("button", { class: "strong" }, "Show"),
+      isNarrow(which) && link("#/jobs", "Clear"),
+    ),
+  );
+}
+
+function given(form_) {
+  const read = new FormData(form_);
+  const which = { status: read.getAll("status") };
+  for (const name of FIELDS) {
+    const value = read.get(name)?.trim();
+    if (value) which[name] = name.startsWith("created") ? new Date(value).toISOString() : value;
+  }
+  return which;
+}
+
+function local(text) {
+  if (!text || Number.isNaN(Date.parse(text))) return "";
+  const instant = new Date(text);
+  return new Date(instant - instant.getTimezoneOffset() * 60_000).toISOString().slice(0, 19);
+}
+
+function all(which) {
+  if (!isNarrow(which)) return card(
+    "All that a filter finds",
+    {},
+    empty(
+      "Choose a filter first: then all that it finds can be cancelled, retried, paused, resumed or deleted at once.",
+    ),
+  );
+  const buttons = VERBS.map((verb) => button(verb[1], "write", () => steer(which, ...verb)));
+  return card(
+    "All that this filter finds",
+    {},
+    element("p", { class: "quiet" }, "On every page, not only on this one. They are counted before you are asked."),
+    element("div", { class: "actions" }, buttons),
+  );
+}
+
+async function steer(which, verb, words, todo, done) {
+  const { jobs } = await post("jobs/bulk", { ...asked(which), verb, dry_run: true });
+  if (jobs === 0) return announce(`None of these jobs is in a state ${todo}.`);
+  const many = counted(jobs, "job");
+  if (!(await confirm(
+    `${words.replace(" …", "")} ${many}?`,
+    `${many} that this filter finds ${jobs === 1 ? "is" : "are"} in a state ${todo}.`,
+    `Yes: ${verb} ${many}`,
+  ))) return undefined;
+  const told = await post("jobs/bulk", { ...asked(which), verb });
+  return announce(`${counted(told.jobs, "job")} ${told.jobs === 1 ? "was" : "were"} ${done}.`);
+}
+
+function asked({ status, type, parent, ...others }) {
+  return { ...others, statuses: status, types: type ? [type] : [], parent: parent ? Number(parent) : null };
+}
