@@ -98,6 +98,7 @@ def test_the_demo_does_real_work_and_every_job_ends_as_planned(start: Start, tmp
         "notifications",
         "` said:",
         "Next:",
+        "serve    # the page: open http://127.0.0.1:9760",
     ):
         assert words in out
     _goes_on(folder)

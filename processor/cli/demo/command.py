@@ -111,6 +111,9 @@ def _tell_beginning(folder: Path, rows: int, insert: str) -> None:
         "  the work   a page of documentation for each package of Python's standard library,\n"
         "             an HTTP call, equal jobs, jobs that take turns, a batch, a schedule, and three that are to go\n"
         "             wrong\n\n"
+        "  the page   watch it in a browser: in another terminal\n"
+        f"             cd {_folder(folder)} && {_command()} serve\n"
+        f"             and open http://{_listen()}\n\n"
         "Now `jobtable run` takes the rows, the highest priority first, each in a process that it can kill,\n"
         "and writes into the row how it ended. This bar only reads the table:"
     )
@@ -144,10 +147,18 @@ def _tell_end(folder: Path, database: "Database", ended: "Ended", seconds: float
     click.echo(
         f"\nPages:  {folder / 'pages' / 'index.html'}\n"
         "Next:\n"
-        f"  cd {_folder(folder)} && {command} list --limit 10\n"
+        f"  cd {_folder(folder)} && {command} serve    # the page: open http://{_listen()}\n"
+        f"  {command} list --limit 10\n"
         f"  {command} show {ended.of(OVERRUNS)['id']}\n"
         f'  {command} enqueue pages.write --payload \'{{"package": "json"}}\' && {command} run --drain'
     )
+
+
+def _listen() -> str:
+    """Give the address at which the page is served, unless somebody says otherwise."""
+    from processor.sections import Serve
+
+    return Serve().listen
 
 
 def _folder(folder: Path) -> str:
