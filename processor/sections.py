@@ -222,7 +222,7 @@ class Traces(Section):
     @field_validator("endpoint")
     @classmethod
     def _address(cls, endpoint: str | None) -> str | None:
-        if endpoint is not None and not _is_http(endpoint):
+        if endpoint is not None and not is_http(endpoint):
             raise ValueError("expected an address such as http://127.0.0.1:4318/v1/traces")
         return endpoint
 

@@ -13,8 +13,8 @@ from processor.judge import Policy
 from processor.outcome import Kind, Outcome
 from processor.queue.claim import ClaimedJob, Slots, Taken, claim, set_aside
 from processor.queue.fitness import unfit
-from processor.work.delivering import target_of
 from processor.traceparent import valid
+from processor.work.delivering import target_of
 from processor.work.ledger import Run
 from processor.work.roster import Runnable
 from processor.work.state import MOST_MISFITS, State
