@@ -22,7 +22,7 @@ SECONDS = 15
 """Until what a browser shows counts as missing."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # as long as it is there its event loop runs, and no other test may run one
 def browser() -> Iterator[Browser]:
     if CHROMIUM is None:
         pytest.skip("there is no chromium here: apt install chromium")
