@@ -311,7 +311,10 @@ class Notification(Base):
         ForeignKeyConstraint(["job_id"], ["jobs.id"], name="notifications_job", ondelete="CASCADE"),
         Index("notifications_by_job", "job_id", "read_at"),
         Index("notifications_by_owner", "owner", "id"),
-        {"comment": "one row for each final state, written in the same transaction"},
+        {
+            "comment": "one row for each final state, written in the same transaction",
+            "sqlite_autoincrement": True,  # no id comes twice: who has read up to one misses none
+        },
     )
 
 

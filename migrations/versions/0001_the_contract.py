@@ -469,6 +469,7 @@ def upgrade() -> None:
         sa.Column("read_at", Instant(), comment="when somebody marked it as read"),
         sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name="notifications_job", ondelete="CASCADE"),
         comment="one row for each final state, written in the same transaction",
+        sqlite_autoincrement=True,
     )
     partial_index(
         "jobs_cancel_requested",

@@ -115,6 +115,15 @@ class Dialect:
     def unlock_migrations(self, connection: Any) -> None:
         """Let the next one migrate, where the end of the transaction does not."""
 
+    def writing(
+        self, connection: Connection, table: Table, schema: str | None, after: int, upto: int
+    ) -> frozenset[str]:
+        """Name who may still write rows of a table with ids behind `after` up to `upto`, which one of them has.
+
+        None where rows become visible in the order of their ids, because one writes at a time.
+        """
+        return frozenset()
+
     def after(self, seconds: ColumnElement[Any] | Any) -> ColumnElement[Any]:
         """Give the instant so many seconds after the database's now."""
         raise TypeError(type(self).__name__)

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Engine,
     Float,
     Interval,
+    Table,
     bindparam,
     cast,
     func,
@@ -34,6 +35,11 @@ from processor.db.dialects.dialect import (
     Dialect,
 )
 from processor.diagnosis import Diagnosis, warning
+
+_WRITING = text(
+    "SELECT virtualtransaction FROM pg_locks WHERE relation = to_regclass(:named) AND mode = 'RowExclusiveLock'"
+    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND pid <> pg_backend_pid()"
+)
 
 
 class PostgreSQL(Dialect):
@@ -84,6 +90,16 @@ class PostgreSQL(Dialect):
     def lock_migrations(self, connection: Any) -> None:
         connection.execute(text("SET LOCAL lock_timeout = 0"))  # migrating takes as long as it takes
         connection.execute(select(func.pg_advisory_xact_lock(MIGRATION_LOCK)))
+
+    def writing(
+        self, connection: Connection, table: Table, schema: str | None, after: int, upto: int
+    ) -> frozenset[str]:
+        """Name the transactions that have the table open for writing: each opened it before it took an id.
+
+        A lock goes after what was written has become visible, so who is named no more has no row left to show.
+        """
+        named = f'"{schema}"."{table.name}"' if schema else f'"{table.name}"'
+        return frozenset(connection.execute(_WRITING, {"named": named}).scalars())
 
     def after(self, seconds: Any) -> ColumnElement[Any]:
         interval = func.make_interval(0, 0, 0, 0, 0, 0, cast(seconds, Float(53)), type_=Interval())
