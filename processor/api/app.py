@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse
 from processor import logs
 from processor.api import jwts, problems
 from processor.api.access import Doorkeeper
+from processor.api.bulletin import Bulletin
 from processor.api.feed import Feed
 from processor.api.gate import Gate
 from processor.api.numbers import Counted, Numbers
@@ -87,10 +88,12 @@ def application(
         redirect_slashes=False,
     )
     tell = tell or logs.configure(settings.log, sys.stderr)
+    failed = partial(problems.report, tell, "GET", "the streams")
     app.state.service = Service(
         opened,
         Doorkeeper(opened, is_loopback, writes=not settings.serve.read_only, jwts=jwts.configured(settings.jwt, tell)),
-        Feed(opened, partial(problems.report, tell, "GET", "the streams")),
+        Feed(opened, failed),
+        Bulletin(opened, failed),
         settings.types,
         settings.serve.mask,
         settings.serve.read_only,

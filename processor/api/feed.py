@@ -1,24 +1,17 @@
-"""What jobs tell, as it is stored: one reader of the database for all who listen, whatever they listen to.
+"""What jobs tell, as it is stored: one reader for all who follow a job, whichever jobs these are.
 
-Everybody who listens has a place: the number of the latest event that was sent. The reader looks for all of them at
-once, and gives each what is behind its place, in order and without gaps, since the numbers of a job become visible in
-order. It reads on for nobody who has not taken what was given, so who is slow costs no memory.
+The place of who listens is the number of an event. Each gets what is behind it, in order and without gaps, since the
+numbers of a job become visible in order.
 """
 
 import asyncio
-import contextlib
-from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterator
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 
-from processor.db.database import Database
-from processor.errors import JobtableError
+from processor.api.reader import Listener, Reader
 from processor.lifecycle import FINAL, Status
 from processor.queue import lookup
 
-PAUSE = 0.2
-"""Seconds between two looks."""
-PAUSE_AFTER_ERROR = 2.0
 AT_ONCE = 200
 """Jobs of one statement."""
 PAGE = 2000
@@ -26,79 +19,30 @@ PAGE = 2000
 
 
 @dataclass(eq=False, slots=True)
-class Listener:
+class JobListener(Listener):
     """Somebody who follows a job. `end` says how it ended: the row, or None where it is there no more."""
 
     job_id: int
     place: int
-    given: deque[lookup.Row] = field(default_factory=deque)
-    has_ended: bool = False
     end: lookup.Row | None = None
-    was_dropped: bool = False
-    news: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def let_go(self) -> None:
-        """End it before the job has ended; who comes again goes on where this one stopped."""
-        self.given.clear()
-        self.was_dropped = self.has_ended = True
-        self.news.set()
 
 
-class Feed:
-    """The one reader. It works while somebody listens; all methods are called from one event loop."""
+class Feed(Reader[JobListener]):
+    """The reader of what jobs tell."""
 
-    def __init__(self, database: Database, failed: Callable[[Exception], object]) -> None:
-        """`failed` hears of a bug of ours, which ends all streams; who comes again is heard again."""
-        self._database = database
-        self._failed = failed
-        self._listeners: set[Listener] = set()
-        self._reading: asyncio.Task[None] | None = None
-
-    def __len__(self) -> int:
-        return len(self._listeners)
-
-    @contextlib.contextmanager
-    def listening(self, job_id: int, after: int) -> Iterator[Listener]:
+    def listening(self, job_id: int, after: int) -> AbstractContextManager[JobListener]:
         """Follow a job from the event behind `after` on."""
-        listener = Listener(job_id, after)
-        self._listeners.add(listener)
-        if self._reading is None or self._reading.done():
-            self._reading = asyncio.get_running_loop().create_task(self._read())
-            self._reading.add_done_callback(self._has_read)
-        try:
-            yield listener
-        finally:
-            self._listeners.discard(listener)
-
-    def end(self) -> None:
-        """Let everybody go who listens."""
-        for one in self._listeners:
-            one.let_go()
-
-    async def _read(self) -> None:
-        while self._listeners:
-            try:
-                more = await self._look()
-            except JobtableError:  # the database is away: who listens waits, and misses nothing
-                more = False
-                await asyncio.sleep(PAUSE_AFTER_ERROR)
-            await asyncio.sleep(0 if more else PAUSE)
-
-    def _has_read(self, reading: asyncio.Task[None]) -> None:
-        error = None if reading.cancelled() else reading.exception()
-        if isinstance(error, Exception):
-            self._failed(error)
-            self.end()
+        return self._listening(JobListener(job_id, after))
 
     async def _look(self) -> bool:
         """Give everybody what is new; tell whether there is more of it."""
-        waiting = [listener for listener in self._listeners if not listener.given and not listener.has_ended]
+        waiting = [listener for listener in self._listeners if listener.waits]
         more = False
         for start in range(0, len(waiting), AT_ONCE):
             more |= await self._give(waiting[start : start + AT_ONCE])
         return more
 
-    async def _give(self, listeners: list[Listener]) -> bool:
+    async def _give(self, listeners: list[JobListener]) -> bool:
         heads = await asyncio.to_thread(lookup.heads, self._database, {one.job_id for one in listeners})
         places: dict[int, int] = {}
         for one in listeners:
@@ -115,7 +59,7 @@ class Feed:
             self._hand(one, [row for row in by_job.get(one.job_id, ()) if row["number"] > one.place], heads)
         return len(rows) >= PAGE
 
-    def _hand(self, one: Listener, rows: list[lookup.Row], heads: dict[int, lookup.Row]) -> None:
+    def _hand(self, one: JobListener, rows: list[lookup.Row], heads: dict[int, lookup.Row]) -> None:
         head = heads.get(one.job_id)
         if rows:
             one.given.extend(rows)
@@ -124,18 +68,3 @@ class Feed:
             one.has_ended, one.end = True, head
         if rows or one.has_ended:
             one.news.set()
-
-
-async def told(listener: Listener, keep_alive: float) -> AsyncGenerator[lookup.Row | None]:
-    """Give what a job tells until its end; None each time nothing was told for so many seconds."""
-    while True:
-        while listener.given:
-            yield listener.given.popleft()
-        if listener.has_ended:
-            return
-        listener.news.clear()
-        try:
-            async with asyncio.timeout(keep_alive):
-                await listener.news.wait()
-        except TimeoutError:
-            yield None

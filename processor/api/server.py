@@ -39,7 +39,7 @@ def run(settings: Settings, *, is_open: bool) -> None:
     with listening(settings.serve.address) as listener:
         host, port = listener.getsockname()[:2]
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-        server = _Server(config, lambda: tell(ServerStarted(address, is_open)), app.state.service.feed.end)
+        server = _Server(config, lambda: tell(ServerStarted(address, is_open)), app.state.service.end_streams)
         for ends in (signal.SIGTERM, signal.SIGINT):  # before it hears them itself; it also repeats them at its end
             signal.signal(ends, lambda number, frame: server.end())
         server.run(sockets=[listener])

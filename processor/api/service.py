@@ -13,6 +13,7 @@ from fastapi.routing import APIRoute
 
 from processor.addresses import Network
 from processor.api.access import Caller, Doorkeeper
+from processor.api.bulletin import Bulletin
 from processor.api.feed import Feed
 from processor.api.problems import Problem
 from processor.db.database import Database
@@ -38,11 +39,22 @@ class Service:
     database: Database
     doorkeeper: Doorkeeper
     feed: Feed
+    bulletin: Bulletin
     types: Mapping[str, "Type"] = field(default_factory=dict)
     mask: tuple[str, ...] = ()
     read_only: bool = False
     max_payload_bytes: int = 1024**2
     networks: tuple[Network, ...] = ()
+
+    @property
+    def streams(self) -> int:
+        """How many listen."""
+        return len(self.feed) + len(self.bulletin)
+
+    def end_streams(self) -> None:
+        """Let everybody go who listens."""
+        self.feed.end()
+        self.bulletin.end()
 
     def rules(self, types: Collection[str]) -> dict[str, Rules]:
         return rules_of_all(self.database, self.types, types)

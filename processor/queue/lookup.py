@@ -219,6 +219,16 @@ def notifications_page(
     return _rows(database, statement)
 
 
+def notifications_behind(
+    database: Database, after: int, upto: int, *, owner: str | None = None, limit: int
+) -> list[Row]:
+    """Read the notifications behind an id up to another, the oldest first."""
+    told = select(*notifications.c).where(notifications.c.id > after, notifications.c.id <= upto)
+    if owner is not None:
+        told = told.where(notifications.c.owner == owner)
+    return _rows(database, told.order_by(notifications.c.id).limit(limit))
+
+
 def has_notification(database: Database, id: int, *, owner: str | None = None) -> bool:
     """Tell whether a notification is there, for this owner where one is given."""
     statement = select(notifications.c.id).where(notifications.c.id == id)

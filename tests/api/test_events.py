@@ -12,7 +12,6 @@ import pytest
 
 from processor.api import feed
 from processor.api.app import application
-from processor.api.routes import events as routes
 from processor.errors import DatabaseUnreachable
 from processor.outcome import Kind
 from processor.queue import tokens
@@ -134,7 +133,7 @@ def test_another_owner_hears_nothing(api: Api) -> None:
 
 
 def test_a_token_that_is_revoked_ends_its_streams(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(routes, "KEEP_ALIVE", 0.05)
+    monkeypatch.setattr("processor.api.live.KEEP_ALIVE", 0.05)
     token, text = tokens.create(api.queue.database, owner="ann", scopes=("read", "write"))
     client = api.with_token(text)
     job = api.make(client)
@@ -145,7 +144,7 @@ def test_a_token_that_is_revoked_ends_its_streams(api: Api, monkeypatch: pytest.
 
 
 def test_who_takes_nothing_is_cut_off_and_costs_no_memory(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(routes, "PATIENCE", 0.2)
+    monkeypatch.setattr("processor.api.live.PATIENCE", 0.2)
     monkeypatch.setattr(feed, "PAGE", 50)
     api.make()
     [job] = api.queue.claim(types="work")
@@ -174,8 +173,8 @@ def test_who_takes_nothing_is_cut_off_and_costs_no_memory(api: Api, monkeypatch:
 
 
 def test_a_stream_outlives_a_database_that_is_away(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(routes, "KEEP_ALIVE", 0.05)
-    monkeypatch.setattr(feed, "PAUSE_AFTER_ERROR", 0.05)
+    monkeypatch.setattr("processor.api.live.KEEP_ALIVE", 0.05)
+    monkeypatch.setattr("processor.api.reader.PAUSE_AFTER_ERROR", 0.05)
     api.make()
     [job] = api.queue.claim(types="work")
     away, reader, door = threading.Event(), threading.Event(), threading.Event()

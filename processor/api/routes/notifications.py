@@ -1,36 +1,68 @@
 """Notifications: what an owner was told, and what of it is unread."""
 
+from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Request
 
-from processor.api import shapes
+from processor.api import live, shapes
 from processor.api.cursors import cursor_after, read_cursor
 from processor.api.masking import masked_text
 from processor.api.routes.jobs import Cursor, Limit
-from processor.api.service import Guarded, Reader, Served, Writer
+from processor.api.service import Guarded, Reader, Served, Service, Writer
 from processor.errors import NotFound
 from processor.queue import control, lookup
 
 router = APIRouter(prefix="/notifications", tags=["notifications"], route_class=Guarded)
 
 
-@router.get("", response_model=shapes.Notifications)
+@router.get(
+    "",
+    response_model=shapes.Notifications,
+    responses={
+        200: {
+            "description": "a page, or live: `event: ready` first, then `event: notification` each time, with the `id`"
+            " to come again with; `event: dropped` for who has to come again",
+            "content": {live.MEDIA_TYPE: {"schema": {"type": "string"}}},
+        }
+    },
+)
 def listing(
+    request: Request,
     service: Served,
     caller: Reader,
     unread: Annotated[bool, Query(description="only what nobody marked as read")] = False,
     limit: Limit = 50,
     cursor: Cursor = None,
+    after: Annotated[
+        int | None, Query(ge=0, le=shapes.LARGEST, description="live: id of the last one you have")
+    ] = None,
 ) -> Any:
-    """List notifications, newest first."""
+    """List notifications, newest first.
+
+    With `Accept: text/event-stream` live, behind `after` or the header `Last-Event-ID`, else from now on.
+    """
+    if live.is_wanted(request):
+        listening = service.bulletin.listening(caller.owner, live.last_event(request, after))
+        return live.respond(caller, service, listening, partial(_told, service), lambda listener: live.dropped())
     asked = ["notifications", unread, caller.owner]
     before = read_cursor(cursor, asked)
     rows = lookup.notifications_page(
         service.database, unread=unread, owner=caller.owner, limit=limit + 1, before_id=before
     )
-    items = [{**row, "message": row["message"] and masked_text(row["message"], service.mask)} for row in rows[:limit]]
+    items = [_shown(service, row) for row in rows[:limit]]
     return {"items": items, "next": cursor_after(items[-1]["id"], asked) if len(rows) > limit else None}
+
+
+def _told(service: Service, row: lookup.Row) -> str:
+    if "job_id" not in row:
+        return live.frame("ready", {}, row["id"])
+    shown = shapes.Notification.model_validate(_shown(service, row)).model_dump(mode="json")
+    return live.frame("notification", shown, row["id"])
+
+
+def _shown(service: Service, row: lookup.Row) -> lookup.Row:
+    return {**row, "message": row["message"] and masked_text(row["message"], service.mask)}
 
 
 @router.post("/read", response_model=shapes.MarkedRead)
