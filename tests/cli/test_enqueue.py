@@ -75,6 +75,15 @@ def test_a_value_that_the_database_refuses_names_its_column(jobtable: Jobtable) 
     assert jobtable.ids() == []
 
 
+@pytest.mark.parametrize("given", ["00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "nonsense", ""])
+def test_it_goes_on_with_the_trace_of_its_environment(
+    on_sqlite: Jobtable, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    monkeypatch.setenv("TRACEPARENT", given)
+    on_sqlite("enqueue", "a")
+    assert on_sqlite.json("show", 1)["trace_parent"] == (given if given.startswith("00-") else None)
+
+
 def test_a_type_that_is_not_configured_is_enqueued_with_a_note(on_sqlite: Jobtable) -> None:
     on_sqlite.configure('[types.known]\npython = "m:f"')
     known, other = on_sqlite("enqueue", "known"), on_sqlite("enqueue", "knwon")

@@ -56,12 +56,12 @@ def server():
     serving.server_close()
 
 
-def post(supervision, server, path, answer=(200, {}, b""), environment=None, **settings):
+def post(supervision, server, path, answer=(200, {}, b""), environment=None, job=None, **settings):
     server.answers[path] = answer
     fields = {"environment": environment} if environment else {}
     settings = {"url": server.url(path), **settings}
     spec = supervision.define("http", kind="shared", handler="processor.work.http:post", settings=settings, **fields)
-    return supervision.run(spec, '{"a": "ü"}', id=42, attempt=2)
+    return supervision.run(spec, '{"a": "ü"}', id=42, attempt=2, **(job or {}))
 
 
 def test_the_payload_is_posted_as_it_stands_signed_and_with_its_identity(supervision, server):
@@ -75,6 +75,13 @@ def test_the_payload_is_posted_as_it_stands_signed_and_with_its_identity(supervi
         "k",
     )
     assert (headers["Job-Attempt"], headers["Job-Fence"]) == ("2", f"{ended['run']}:p:1")
+
+
+def test_the_trace_of_a_job_goes_with_the_request(supervision, server):
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    post(supervision, server, "/", job={"trace_parent": trace})
+    post(supervision, server, "/")
+    assert [headers.get("traceparent") for _, headers, _ in server.requests] == [trace, None]
 
 
 def test_an_answer_that_is_no_json_is_kept_as_text(supervision, server):
