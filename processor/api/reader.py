@@ -6,6 +6,7 @@ once. It reads on for nobody who has not taken what was given, so who is slow co
 
 import asyncio
 import contextlib
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import dataclass, field
@@ -44,7 +45,7 @@ class Listener:
 L = TypeVar("L", bound=Listener)
 
 
-class Reader(Generic[L]):
+class Reader(ABC, Generic[L]):
     """It works while somebody listens; all methods are called from one event loop."""
 
     def __init__(self, database: Database, failed: Callable[[Exception], object]) -> None:
@@ -88,9 +89,9 @@ class Reader(Generic[L]):
             self._failed(error)
             self.end()
 
+    @abstractmethod
     async def _look(self) -> bool:
         """Give everybody what is new; tell whether there is more of it."""
-        raise NotImplementedError
 
 
 async def told(listener: Listener, keep_alive: float) -> AsyncGenerator[lookup.Row | None]:

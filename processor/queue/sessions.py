@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, insert, literal,
 
 from models import Instant, api_sessions, api_tokens, now
 from processor.db.database import Database
-from processor.queue.tokens import SCOPES, SECRET_BYTES
+from processor.queue.tokens import SCOPES, SECRET_BYTES, digest, is_secret
 
 BROWSER = "browser"
 TICKET = "ticket"
@@ -26,7 +26,6 @@ SECONDS = {BROWSER: 12 * 3600.0, TICKET: 30.0}
 FORGOTTEN = 100
 """Rows that are over, deleted each time one is opened."""
 _TEXT = re.compile(r"js_([0-9a-f]{16})_([A-Za-z0-9_-]{43})")
-_NOBODY = hashlib.sha256(secrets.token_bytes(SECRET_BYTES)).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,7 @@ def create(
     ends = database.dialect.after(SECONDS[kind])
     values: dict[str, Any] = {
         "id": id,
-        "session_hash": _hash(secret),
+        "session_hash": digest(secret),
         "kind": kind,
         "token_id": token_id,
         "session_id": session_id,
@@ -147,8 +146,7 @@ def _one(id: str, kind: str) -> Any:
 
 
 def _is_right(row: Any, secret: str) -> bool:
-    kept = _NOBODY if row is None else row.session_hash
-    return hmac.compare_digest(kept.encode(), _hash(secret).encode()) and row is not None
+    return is_secret(secret, None if row is None else row.session_hash)
 
 
 def _forget(connection: Connection) -> None:
@@ -167,7 +165,3 @@ def _session(row: Any) -> Session:
         session_id=row.session_id,
         expires_at=row.expires_at,
     )
-
-
-def _hash(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()

@@ -65,7 +65,7 @@ def create(
     id, secret = secrets.token_hex(4), secrets.token_urlsafe(SECRET_BYTES)
     values: dict[str, Any] = {
         "id": id,
-        "token_hash": _hash(secret),
+        "token_hash": digest(secret),
         "name": name,
         "owner": owner,
         "scopes": " ".join(scope for scope in SCOPES if scope in scopes),
@@ -100,8 +100,7 @@ def find(database: Database, text: str) -> Token | None:
         return None
     with database.read() as connection:
         row = connection.execute(_WITH_CLOCK.where(api_tokens.c.id == given[1])).one_or_none()
-    kept = _NOBODY if row is None else row.token_hash
-    if not hmac.compare_digest(kept.encode(), _hash(given[2]).encode()) or row is None:
+    if not is_secret(given[2], None if row is None else row.token_hash) or row is None:
         return None
     token = _token(row)
     return token if token.is_valid(row.instant) else None
@@ -153,5 +152,11 @@ def _token(row: Any) -> Token:
     )
 
 
-def _hash(secret: str) -> str:
+def digest(secret: str) -> str:
+    """Give what is kept of a secret."""
     return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def is_secret(secret: str, kept: str | None) -> bool:
+    """Tell whether a secret is the one that was kept, in a time that tells nothing; None: nothing was kept."""
+    return hmac.compare_digest((kept or _NOBODY).encode(), digest(secret).encode()) and kept is not None
