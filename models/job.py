@@ -6,7 +6,18 @@ What belongs to a job's type stays NULL here and is resolved at claim: row, else
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, Float, ForeignKeyConstraint, Index, Integer, Table, false, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Float,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    Table,
+    UniqueConstraint,
+    false,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, check_instant, identity, instant, stamped
@@ -253,10 +264,9 @@ Index(
 class JobEvent(Base):
     __tablename__ = "job_events"
 
-    job_id: Mapped[int] = mapped_column(Identity, primary_key=True, autoincrement=False, comment="the job")
-    number: Mapped[int] = mapped_column(
-        Identity, primary_key=True, autoincrement=False, comment="1, 2, 3 … within the job, without gaps"
-    )
+    id: Mapped[int] = identity("number of the event among those of all jobs")
+    job_id: Mapped[int] = mapped_column(Identity, comment="the job")
+    number: Mapped[int] = mapped_column(Identity, comment="1, 2, 3 … within the job, without gaps")
     attempt: Mapped[int] = mapped_column(Integer, comment="the try that said it; of a state: jobs.attempt since then")
     kind: Mapped[str] = mapped_column(Name, comment="progress, log, output or state")
     level: Mapped[str | None] = mapped_column(
@@ -268,7 +278,11 @@ class JobEvent(Base):
 
     __table_args__: Any = (
         ForeignKeyConstraint(["job_id"], ["jobs.id"], name="job_events_job", ondelete="CASCADE"),
-        {"comment": "what a job told while it ran, and each change of its status, replayable in order"},
+        UniqueConstraint("job_id", "number", name="job_events_number"),
+        {
+            "comment": "what a job told while it ran, and each change of its status, replayable in order",
+            "sqlite_autoincrement": True,  # no id comes twice: who has read up to one misses none
+        },
     )
 
 

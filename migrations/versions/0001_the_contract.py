@@ -440,10 +440,11 @@ def upgrade() -> None:
     )
     op.create_table(
         "job_events",
-        sa.Column("job_id", Identity, primary_key=True, autoincrement=False, comment="the job"),
         sa.Column(
-            "number", Identity, primary_key=True, autoincrement=False, comment="1, 2, 3 … within the job, without gaps"
+            "id", Identity, sa.Identity(), primary_key=True, comment="number of the event among those of all jobs"
         ),
+        sa.Column("job_id", Identity, nullable=False, comment="the job"),
+        sa.Column("number", Identity, nullable=False, comment="1, 2, 3 … within the job, without gaps"),
         sa.Column(
             "attempt", sa.Integer(), nullable=False, comment="the try that said it; of a state: jobs.attempt since then"
         ),
@@ -453,7 +454,9 @@ def upgrade() -> None:
         sa.Column("text", LongText, comment="what was said; of a state: the reason"),
         sa.Column("created_at", Instant(), nullable=False, server_default=now(), comment="when it was stored"),
         sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name="job_events_job", ondelete="CASCADE"),
+        sa.UniqueConstraint("job_id", "number", name="job_events_number"),
         comment="what a job told while it ran, and each change of its status, replayable in order",
+        sqlite_autoincrement=True,
     )
     op.create_table(
         "notifications",

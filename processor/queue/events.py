@@ -172,4 +172,4 @@ def _event_row(one: Told, event: Event, number: int) -> dict[str, Any]:
 @cache
 def _insert(dialect: Dialect) -> Any:
     given = dialect.table(_EVENT)
-    return insert(job_events).from_select(list(_EVENT), select(given))
+    return insert(job_events).from_select(list(_EVENT), select(given).order_by(given.c.job_id, given.c.number))

@@ -63,7 +63,7 @@ FROM jobs INNER JOIN (SELECT * FROM JSON_TABLE(%(given)s, '$[*]' COLUMNS (`id` B
 UPDATE jobs, (SELECT * FROM JSON_TABLE(%(given)s, '$[*]' COLUMNS (`id` BIGINT PATH '$.id', `processor_id` LONGTEXT PATH '$.processor_id', `claim_no` BIGINT PATH '$.claim_no', `count` BIGINT PATH '$.count', `percent` DOUBLE PATH '$.percent', `message` LONGTEXT PATH '$.message')) AS document) AS given SET jobs.progress=CASE WHEN (given.percent IS NOT NULL) THEN given.percent ELSE jobs.progress END, jobs.progress_message=CASE WHEN (given.message IS NOT NULL) THEN given.message ELSE jobs.progress_message END, jobs.event_no=(jobs.event_no + given.count) WHERE jobs.id = given.id AND jobs.processor_id = given.processor_id AND jobs.claim_no = given.claim_no AND jobs.status = 'running' AND jobs.id IN (%(ids_1)s)
 
 INSERT INTO job_events (job_id, number, attempt, kind, level, percent, text) SELECT given.job_id, given.number, given.attempt, given.kind, given.level, given.percent, given.text
-FROM (SELECT * FROM JSON_TABLE(%(given)s, '$[*]' COLUMNS (`job_id` BIGINT PATH '$.job_id', `number` BIGINT PATH '$.number', `attempt` BIGINT PATH '$.attempt', `kind` LONGTEXT PATH '$.kind', `level` LONGTEXT PATH '$.level', `percent` DOUBLE PATH '$.percent', `text` LONGTEXT PATH '$.text')) AS document) AS given
+FROM (SELECT * FROM JSON_TABLE(%(given)s, '$[*]' COLUMNS (`job_id` BIGINT PATH '$.job_id', `number` BIGINT PATH '$.number', `attempt` BIGINT PATH '$.attempt', `kind` LONGTEXT PATH '$.kind', `level` LONGTEXT PATH '$.level', `percent` DOUBLE PATH '$.percent', `text` LONGTEXT PATH '$.text')) AS document) AS given ORDER BY given.job_id, given.number
 
 -- settle
 

@@ -86,7 +86,7 @@ FROM jobs JOIN (SELECT * FROM jsonb_to_recordset(CAST(%(given)s AS jsonb)) AS do
 UPDATE jobs SET progress=CASE WHEN (given.percent IS NOT NULL) THEN given.percent ELSE jobs.progress END, progress_message=CASE WHEN (given.message IS NOT NULL) THEN given.message ELSE jobs.progress_message END, event_no=(jobs.event_no + given.count) FROM (SELECT * FROM jsonb_to_recordset(CAST(%(given)s AS jsonb)) AS document ("id" bigint, "processor_id" text, "claim_no" bigint, "count" bigint, "percent" double precision, "message" text)) AS given WHERE jobs.id = given.id AND jobs.processor_id = given.processor_id AND jobs.claim_no = given.claim_no AND jobs.status = 'running' AND jobs.id = any(%(ids)s::BIGINT[])
 
 INSERT INTO job_events (job_id, number, attempt, kind, level, percent, text) SELECT given.job_id, given.number, given.attempt, given.kind, given.level, given.percent, given.text
-FROM (SELECT * FROM jsonb_to_recordset(CAST(%(given)s AS jsonb)) AS document ("job_id" bigint, "number" bigint, "attempt" bigint, "kind" text, "level" text, "percent" double precision, "text" text)) AS given
+FROM (SELECT * FROM jsonb_to_recordset(CAST(%(given)s AS jsonb)) AS document ("job_id" bigint, "number" bigint, "attempt" bigint, "kind" text, "level" text, "percent" double precision, "text" text)) AS given ORDER BY given.job_id, given.number
 
 -- settle
 

@@ -67,7 +67,7 @@ FROM jobs JOIN (SELECT json_extract(value, '$.id') AS "id", json_extract(value, 
 UPDATE jobs SET progress=CASE WHEN (given.percent IS NOT NULL) THEN given.percent ELSE jobs.progress END, progress_message=CASE WHEN (given.message IS NOT NULL) THEN given.message ELSE jobs.progress_message END, event_no=(jobs.event_no + given.count) FROM (SELECT json_extract(value, '$.id') AS "id", json_extract(value, '$.processor_id') AS "processor_id", json_extract(value, '$.claim_no') AS "claim_no", json_extract(value, '$.count') AS "count", json_extract(value, '$.percent') AS "percent", json_extract(value, '$.message') AS "message" FROM json_each(?)) AS given WHERE jobs.id = given.id AND jobs.processor_id = given.processor_id AND jobs.claim_no = given.claim_no AND jobs.status = 'running' AND jobs.id IN (?)
 
 INSERT INTO job_events (job_id, number, attempt, kind, level, percent, text) SELECT given.job_id, given.number, given.attempt, given.kind, given.level, given.percent, given.text
-FROM (SELECT json_extract(value, '$.job_id') AS "job_id", json_extract(value, '$.number') AS "number", json_extract(value, '$.attempt') AS "attempt", json_extract(value, '$.kind') AS "kind", json_extract(value, '$.level') AS "level", json_extract(value, '$.percent') AS "percent", json_extract(value, '$.text') AS "text" FROM json_each(?)) AS given
+FROM (SELECT json_extract(value, '$.job_id') AS "job_id", json_extract(value, '$.number') AS "number", json_extract(value, '$.attempt') AS "attempt", json_extract(value, '$.kind') AS "kind", json_extract(value, '$.level') AS "level", json_extract(value, '$.percent') AS "percent", json_extract(value, '$.text') AS "text" FROM json_each(?)) AS given ORDER BY given.job_id, given.number
 
 -- settle
 
