@@ -11,14 +11,14 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
 
 from processor import logs
-from processor.api import jwts, problems
+from processor.api import jwts, problems, tails
 from processor.api.access import Doorkeeper
-from processor.api.bulletin import Bulletin
 from processor.api.feed import Feed
 from processor.api.gate import Gate
 from processor.api.numbers import Counted, Numbers
 from processor.api.routes import (
     bulk,
+    changes,
     events,
     health,
     jobs,
@@ -93,7 +93,8 @@ def application(
         opened,
         Doorkeeper(opened, is_loopback, writes=not settings.serve.read_only, jwts=jwts.configured(settings.jwt, tell)),
         Feed(opened, failed),
-        Bulletin(opened, failed),
+        tails.changes(opened, failed),
+        tails.bulletin(opened, failed),
         settings.types,
         settings.serve.mask,
         settings.serve.read_only,
@@ -103,7 +104,7 @@ def application(
     app.state.numbers = Numbers(opened, settings.types, settings.processor.sample_interval)
     problems.install(app, tell)
     api = APIRouter(prefix=PREFIX, responses={"4XX": _PROBLEM, "5XX": _PROBLEM})
-    jobs_rooms = (making, bulk, jobs, steering, events, statistics, notifications)
+    jobs_rooms = (making, bulk, jobs, steering, events, changes, statistics, notifications)
     for routes in (*jobs_rooms, types, schedules, processors, webhooks, session):
         api.include_router(routes.router)
     app.include_router(api)

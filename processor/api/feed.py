@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from processor.api.reader import Listener, Reader
 from processor.lifecycle import FINAL, Status
-from processor.queue import lookup
+from processor.queue import news
+from processor.queue.lookup import Row
 
 AT_ONCE = 200
 """Jobs of one statement."""
@@ -24,7 +25,7 @@ class JobListener(Listener):
 
     job_id: int
     place: int
-    end: lookup.Row | None = None
+    end: Row | None = None
 
 
 class Feed(Reader[JobListener]):
@@ -43,7 +44,7 @@ class Feed(Reader[JobListener]):
         return more
 
     async def _give(self, listeners: list[JobListener]) -> bool:
-        heads = await asyncio.to_thread(lookup.heads, self._database, {one.job_id for one in listeners})
+        heads = await asyncio.to_thread(news.heads, self._database, {one.job_id for one in listeners})
         places: dict[int, int] = {}
         for one in listeners:
             head = heads.get(one.job_id)
@@ -51,15 +52,15 @@ class Feed(Reader[JobListener]):
                 places[one.job_id] = min(one.place, places.get(one.job_id, one.place))
         rows = []
         if places:
-            rows = await asyncio.to_thread(lookup.events_behind, self._database, places, limit=PAGE)
-        by_job: dict[int, list[lookup.Row]] = {}
+            rows = await asyncio.to_thread(news.events_behind, self._database, places, limit=PAGE)
+        by_job: dict[int, list[Row]] = {}
         for row in rows:
             by_job.setdefault(row["job_id"], []).append(row)
         for one in listeners:
             self._hand(one, [row for row in by_job.get(one.job_id, ()) if row["number"] > one.place], heads)
         return len(rows) >= PAGE
 
-    def _hand(self, one: JobListener, rows: list[lookup.Row], heads: dict[int, lookup.Row]) -> None:
+    def _hand(self, one: JobListener, rows: list[Row], heads: dict[int, Row]) -> None:
         head = heads.get(one.job_id)
         if rows:
             one.given.extend(rows)

@@ -6,28 +6,21 @@ import json
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractContextManager
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.types import Message, Send
 
-from processor.api import shapes
+from processor.api import frames, shapes
 from processor.api.access import Caller
-from processor.api.reader import Listener, told
+from processor.api.frames import Frame, Framed
+from processor.api.reader import Listener
 from processor.api.service import Service
-from processor.errors import DatabaseError, TooMany
-from processor.queue import lookup
 
 MEDIA_TYPE = "text/event-stream"
-KEEP_ALIVE = 5.0
-"""Seconds between two signs of life, and between two looks whether the token is still valid."""
 PATIENCE = 60.0
 """Seconds in which somebody has to take what is sent."""
-LONG = 10_000
-"""Letters of a text that is masked beside the loop: a million take half a second."""
-MOST_LISTENERS = 5_000
-"""Streams of one server; some 30 KB each."""
 L = TypeVar("L", bound=Listener)
 
 
@@ -42,28 +35,16 @@ def last_event(request: Request, otherwise: int | None) -> int | None:
     return int(text) if text.isdecimal() and text.isascii() and int(text) <= shapes.LARGEST else otherwise
 
 
-def frame(kind: str, data: dict[str, Any], number: int | None = None) -> str:
-    """Write one event."""
-    identity = "" if number is None else f"id: {number}\n"
-    return f"{identity}event: {kind}\ndata: {json.dumps(data)}\n\n"
-
-
 def respond(
     caller: Caller,
     service: Service,
     listening: AbstractContextManager[L],
-    written: Callable[[lookup.Row], str],
-    last: Callable[[L], str],
+    framed: Framed,
+    last: Callable[[L], Frame] = lambda listener: frames.dropped(),
 ) -> Response:
-    """Answer with a stream: `written` writes what is told, `last` the end. Raises `TooMany`."""
-    if service.streams >= MOST_LISTENERS:
-        raise TooMany(f"{MOST_LISTENERS:,} streams are open on this server, which is as many as it has.", "Come again.")
-    return _Live(_stream(caller, service, listening, written, last), media_type=MEDIA_TYPE)
-
-
-def dropped() -> str:
-    """Write the end of a stream whose server ends."""
-    return frame("dropped", {"why": "the server ends, or met an error of its own; come again"})
+    """Answer with a stream: `framed` makes frames of what is told, `last` the one at the end. Raises `TooMany`."""
+    service.check_room()
+    return _Live(_stream(caller, service, listening, framed, last), media_type=MEDIA_TYPE)
 
 
 class _Live(StreamingResponse):
@@ -83,29 +64,27 @@ async def _stream(
     caller: Caller,
     service: Service,
     listening: AbstractContextManager[L],
-    written: Callable[[lookup.Row], str],
-    last: Callable[[L], str],
+    framed: Framed,
+    last: Callable[[L], Frame],
 ) -> AsyncGenerator[str]:
     checked_at = time.monotonic()
     with listening as listener:
-        async for row in told(listener, KEEP_ALIVE):
-            if time.monotonic() - checked_at >= KEEP_ALIVE:
+        async for frame in frames.said(listener, framed, service.mask):
+            if time.monotonic() - checked_at >= frames.KEEP_ALIVE:
                 checked_at = time.monotonic()
-                if not await asyncio.to_thread(is_let_in, caller, service):
-                    yield frame("dropped", {"why": "the token is no longer valid"})
+                if not await asyncio.to_thread(service.is_let_in, caller):
+                    yield _written(frames.dropped("the token is no longer valid"))
                     return
-            if row is None:
-                yield ": nothing new\n\n"
-            elif len(row.get("text") or row.get("message") or "") > LONG:
-                yield await asyncio.to_thread(written, row)
-            else:
-                yield written(row)
-        yield last(listener)
+            yield _nothing(listener) if frame is None else _written(frame)
+        yield _written(frames.dropped() if listener.was_dropped else last(listener))
 
 
-def is_let_in(caller: Caller, service: Service) -> bool:
-    """Tell whether who listens may go on."""
-    try:
-        return service.doorkeeper.is_still(caller)
-    except DatabaseError:  # it is away, and nothing is told meanwhile: the next look will say
-        return True
+def _written(frame: Frame) -> str:
+    identity = "" if frame.id is None else f"id: {frame.id}\n"
+    return f"{identity}event: {frame.event}\ndata: {json.dumps(frame.data)}\n\n"
+
+
+def _nothing(listener: Listener) -> str:
+    """Write a sign of life; where nothing of what was read is for this listener, it says from where to go on."""
+    place = listener.place_without_news
+    return ": nothing new\n\n" if place is None else f": nothing new\nid: {place}\n\n"

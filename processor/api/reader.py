@@ -35,6 +35,11 @@ class Listener:
         """Whether it has taken all that it was given, and wants more."""
         return not self.given and not self.has_ended
 
+    @property
+    def place_without_news(self) -> int | None:
+        """From where on who has taken all would go on, although nothing told them so; None: from where they know."""
+        return None
+
     def let_go(self) -> None:
         """End it before its time."""
         self.given.clear()

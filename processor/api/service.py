@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass, field
 from hmac import compare_digest
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 from fastapi import Depends, Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -13,11 +13,11 @@ from fastapi.routing import APIRoute
 
 from processor.addresses import Network
 from processor.api.access import Caller, Doorkeeper
-from processor.api.bulletin import Bulletin
 from processor.api.feed import Feed
 from processor.api.problems import Problem
+from processor.api.tails import TailReader
 from processor.db.database import Database
-from processor.errors import Forbidden, TooMany, Unauthorized
+from processor.errors import DatabaseError, Forbidden, TooMany, Unauthorized
 from processor.judge import Policy
 from processor.lifecycle import Status
 from processor.queue.living import rules_of_all
@@ -27,6 +27,17 @@ from processor.queue.sessions import csrf_of
 
 if TYPE_CHECKING:
     from processor.sections import Type
+
+
+MOST_STREAMS = 5_000
+"""Streams and WebSockets of one server; some 30 KB each."""
+
+
+class Conversation(Protocol):
+    """An open WebSocket."""
+
+    def end(self) -> None:
+        """Close it, because the server ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,22 +50,34 @@ class Service:
     database: Database
     doorkeeper: Doorkeeper
     feed: Feed
-    bulletin: Bulletin
+    changes: TailReader
+    bulletin: TailReader
     types: Mapping[str, "Type"] = field(default_factory=dict)
     mask: tuple[str, ...] = ()
     read_only: bool = False
     max_payload_bytes: int = 1024**2
     networks: tuple[Network, ...] = ()
+    conversations: set[Conversation] = field(default_factory=set)
 
-    @property
-    def streams(self) -> int:
-        """How many listen."""
-        return len(self.feed) + len(self.bulletin)
+    def check_room(self) -> None:
+        """Raises `TooMany` where no more can listen."""
+        if len(self.feed) + len(self.changes) + len(self.bulletin) + len(self.conversations) >= MOST_STREAMS:
+            message = f"{MOST_STREAMS:,} streams are open on this server, which is as many as it has."
+            raise TooMany(message, "Come again.")
 
     def end_streams(self) -> None:
         """Let everybody go who listens."""
-        self.feed.end()
-        self.bulletin.end()
+        for reader in (self.feed, self.changes, self.bulletin):
+            reader.end()
+        for conversation in tuple(self.conversations):
+            conversation.end()
+
+    def is_let_in(self, caller: Caller) -> bool:
+        """Tell whether who listens may go on."""
+        try:
+            return self.doorkeeper.is_still(caller)
+        except DatabaseError:  # it is away, and nothing is told meanwhile: the next look will say
+            return True
 
     def rules(self, types: Collection[str]) -> dict[str, Rules]:
         return rules_of_all(self.database, self.types, types)

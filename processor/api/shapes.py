@@ -39,6 +39,7 @@ Name = Annotated[
 """As the columns have it: no NUL, and no space at its end, which MariaDB would compare as if it were not there."""
 Instant = Annotated[datetime, BeforeValidator(lambda value: value.replace(tzinfo=UTC) if _is_naive(value) else value)]
 StatusName = Literal["pending", "scheduled", "waiting", "paused", "running", "completed", "failed", "cancelled"]
+EventKind = Literal["state", "log", "output", "progress"]
 
 
 def _is_naive(value: Any) -> bool:
@@ -247,6 +248,18 @@ class JobEvent(BaseModel):
     percent: float | None
     text: str | None
     created_at: Instant
+
+
+class Change(JobEvent):
+    id: int = Field(description="number of the event among those of all jobs")
+    job_id: int
+    type: str
+    owner: str | None
+
+
+class Changes(BaseModel):
+    items: list[Change]
+    next: int | None = Field(description="give it as `after`; null: the end of the table is not known yet, ask again")
 
 
 class JobEvents(BaseModel):

@@ -98,9 +98,9 @@ def followed(
 
 
 def _seen(database: "Database", job_id: int, after: int, states: bool) -> tuple[Row, list[Row]]:
-    from processor.queue import lookup
+    from processor.queue import lookup, news
 
-    head = lookup.heads(database, {job_id}).get(job_id)  # before the events: an end is told with the state it writes
+    head = news.heads(database, {job_id}).get(job_id)  # before the events: an end is told with the state it writes
     if head is None:
         raise NotFound(f"There is no job {job_id}.", "See `jobtable list`.")
     behind = head["event_no"] > after

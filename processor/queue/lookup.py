@@ -1,6 +1,5 @@
 """Read: one job with its whole life, lists with filters, counts for metrics. Nothing here changes a row."""
 
-from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -106,7 +105,7 @@ def jobs_page(
         floor = text_floor(database, which, before_id=before_id)
     if floor:
         statement = statement.where(jobs.c.id >= floor)
-    return _rows(database, statement)
+    return rows_of(database, statement)
 
 
 def text_floor(database: Database, which: Filter, *, before_id: int | None = None) -> int | None:
@@ -157,7 +156,7 @@ def latest_of(database: Database, subject: str, owner: str | None = None, type_:
 
 def _lives(database: Database, which: Filter) -> list[Row]:
     """Read all columns of the newest job that is found."""
-    return _rows(database, _newest_first(select(*jobs.c, _seconds(database)), database, which, None).limit(1))
+    return rows_of(database, _newest_first(select(*jobs.c, _seconds(database)), database, which, None).limit(1))
 
 
 def children(database: Database, job_id: int) -> dict[str, int]:
@@ -169,32 +168,19 @@ def children(database: Database, job_id: int) -> dict[str, int]:
 
 def errors(database: Database, job_id: int) -> list[Row]:
     """Read the failed attempts of a job, oldest first."""
-    return _rows(database, select(*job_errors.c).where(job_errors.c.job_id == job_id).order_by(job_errors.c.id))
+    return rows_of(database, select(*job_errors.c).where(job_errors.c.job_id == job_id).order_by(job_errors.c.id))
 
 
 def events(database: Database, job_id: int, *, after: int = 0, limit: int = 1000, states: bool = True) -> list[Row]:
     """Read what a job told, in order, after the event with this number; with or without its changes of state."""
     told = () if states else (job_events.c.kind != STATE,)
-    return _rows(
+    return rows_of(
         database,
         select(*job_events.c)
         .where(job_events.c.job_id == job_id, job_events.c.number > after, *told)
         .order_by(job_events.c.number)
         .limit(limit),
     )
-
-
-def heads(database: Database, ids: Collection[int]) -> dict[int, Row]:
-    """Read of jobs, as far as they are there, how they stand and the number of their latest event."""
-    columns = (jobs.c.id, jobs.c.status, jobs.c.reason, jobs.c.event_no)
-    return {row["id"]: row for row in _rows(database, select(*columns).where(jobs.c.id.in_(sorted(ids))))}
-
-
-def events_behind(database: Database, positions: Mapping[int, int], *, limit: int) -> list[Row]:
-    """Read what several jobs told after the event that is given for each, job by job, in order."""
-    behind = [and_(job_events.c.job_id == id, job_events.c.number > number) for id, number in sorted(positions.items())]
-    statement = select(*job_events.c).where(or_(*behind)).order_by(job_events.c.job_id, job_events.c.number)
-    return _rows(database, statement.limit(limit))
 
 
 def notifications_page(
@@ -216,17 +202,7 @@ def notifications_page(
         statement = statement.where(notifications.c.job_id == job_id)
     if before_id is not None:
         statement = statement.where(notifications.c.id < before_id)
-    return _rows(database, statement)
-
-
-def notifications_behind(
-    database: Database, after: int, upto: int, *, owner: str | None = None, limit: int
-) -> list[Row]:
-    """Read the notifications behind an id up to another, the oldest first."""
-    told = select(*notifications.c).where(notifications.c.id > after, notifications.c.id <= upto)
-    if owner is not None:
-        told = told.where(notifications.c.owner == owner)
-    return _rows(database, told.order_by(notifications.c.id).limit(limit))
+    return rows_of(database, statement)
 
 
 def has_notification(database: Database, id: int, *, owner: str | None = None) -> bool:
@@ -234,7 +210,7 @@ def has_notification(database: Database, id: int, *, owner: str | None = None) -
     statement = select(notifications.c.id).where(notifications.c.id == id)
     if owner is not None:
         statement = statement.where(notifications.c.owner == owner)
-    return bool(_rows(database, statement))
+    return bool(rows_of(database, statement))
 
 
 def processors_page(database: Database, *, everyone: bool = False, limit: int = 50) -> list[Row]:
@@ -258,14 +234,14 @@ def processors_page(database: Database, *, everyone: bool = False, limit: int = 
     )
     if not everyone:
         statement = statement.where(processors.c.status.in_(("live", "draining")))
-    return _rows(database, statement)
+    return rows_of(database, statement)
 
 
 def types(database: Database) -> list[Row]:
     """Read what people set for types."""
     paused = or_(job_types.c.paused, and_(job_types.c.paused_until.is_not(None), job_types.c.paused_until > now()))
     statement = select(*job_types.c, paused.label("is_paused")).order_by(job_types.c.name)
-    return _rows(database, statement)
+    return rows_of(database, statement)
 
 
 def active(database: Database, which: Filter | None = None) -> dict[tuple[str, str], int]:
@@ -315,6 +291,7 @@ def database_now(database: Database) -> datetime:
     return instant
 
 
-def _rows(database: Database, statement: Select[Any]) -> list[Row]:
+def rows_of(database: Database, statement: Select[Any]) -> list[Row]:
+    """Read rows, each by the names of its columns."""
     with database.read() as connection:
         return [dict(row._mapping) for row in connection.execute(statement)]

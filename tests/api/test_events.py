@@ -133,7 +133,7 @@ def test_another_owner_hears_nothing(api: Api) -> None:
 
 
 def test_a_token_that_is_revoked_ends_its_streams(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("processor.api.live.KEEP_ALIVE", 0.05)
+    monkeypatch.setattr("processor.api.frames.KEEP_ALIVE", 0.05)
     token, text = tokens.create(api.queue.database, owner="ann", scopes=("read", "write"))
     client = api.with_token(text)
     job = api.make(client)
@@ -173,12 +173,12 @@ def test_who_takes_nothing_is_cut_off_and_costs_no_memory(api: Api, monkeypatch:
 
 
 def test_a_stream_outlives_a_database_that_is_away(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("processor.api.live.KEEP_ALIVE", 0.05)
+    monkeypatch.setattr("processor.api.frames.KEEP_ALIVE", 0.05)
     monkeypatch.setattr("processor.api.reader.PAUSE_AFTER_ERROR", 0.05)
     api.make()
     [job] = api.queue.claim(types="work")
     away, reader, door = threading.Event(), threading.Event(), threading.Event()
-    monkeypatch.setattr(feed.lookup, "heads", failing_while(away, reader, feed.lookup.heads))
+    monkeypatch.setattr(feed.news, "heads", failing_while(away, reader, feed.news.heads))
     monkeypatch.setattr(tokens, "any_exist", failing_while(away, door, tokens.any_exist))
     with api.client.stream("GET", "/api/v1/jobs/1/events", headers=LIVE) as answer:
         live = frames(answer)
@@ -206,7 +206,7 @@ def test_a_bug_in_the_reader_is_told_and_ends_the_streams(api: Api, monkeypatch:
     heard: list[object] = []
     monkeypatch.setattr(api.app.state.service.feed, "_failed", heard.append)
     with api.client.stream("GET", "/api/v1/jobs/1/events", headers=LIVE) as answer:
-        monkeypatch.setattr(feed.lookup, "heads", None)
+        monkeypatch.setattr(feed.news, "heads", None)
         [frame] = list(frames(answer))
     assert frame["event"] == "dropped"
     assert [type(error) for error in heard] == [TypeError]

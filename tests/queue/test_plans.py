@@ -9,9 +9,10 @@ import pytest
 from sqlalchemy import event
 
 from processor.outcome import Kind
-from processor.queue import endings, firing, leases, lookup, parents, purge, turns_index, upkeep, waiting
+from processor.queue import endings, firing, leases, news, parents, purge, turns_index, upkeep, waiting
 from processor.queue.events import Event, Told, store
 from processor.queue.keeping import Keep, Keeps
+from processor.queue.news import Choice
 from processor.queue.rules import Rules
 from processor.queue.settle import settle
 from processor.queue.statistics import statistics
@@ -103,7 +104,8 @@ def test_a_claim_of_many_types_looks_once_for_each(queue: Queue) -> None:
 
 def test_those_who_listen_are_served_by_the_numbers_of_their_jobs(queue: Queue) -> None:
     """With 200,000 jobs and as many events of 2,000 of them, for 150 who listen."""
-    queue.rows(f"INSERT INTO jobs (type, event_no) SELECT 'a', 100 FROM ({SEQUENCE[queue.kind].format(200_000)}) AS n")
+    many = SEQUENCE[queue.kind].format(200_000)
+    queue.rows(f"INSERT INTO jobs (type, event_no, owner) SELECT 'a', 100, 'ann' FROM ({many}) AS n")
     numbers = SEQUENCE[queue.kind].format(200_000)
     whole = "FLOOR((n - 1) / 100)" if queue.kind == "mariadb" else "(n - 1) / 100"
     values = f"{whole} + 1, (n - 1) % 100 + 1, 1, 'log', 'x'"
@@ -112,8 +114,12 @@ def test_those_who_listen_are_served_by_the_numbers_of_their_jobs(queue: Queue) 
         queue.rows(ANALYZE[queue.kind].replace("jobs", table))
     places = dict.fromkeys(range(500, 650), 95)
     with heard(queue) as sent:
-        assert len(lookup.heads(queue.database, places)) == 150
-        assert len(lookup.events_behind(queue.database, places, limit=2000)) == 750
+        assert len(news.heads(queue.database, places)) == 150
+        assert len(news.events_behind(queue.database, places, limit=2000)) == 750
+        [(end,)] = queue.rows("SELECT max(id) FROM job_events")
+        for choice in (Choice.of("ann"), Choice.of(None, ("a",), ("log",)), Choice.of("bob")):
+            found = news.changes_behind(queue.database, end - 300, end, [choice], limit=500)
+            assert len(found) == (0 if choice.owners == {"bob"} else 300)
     for statement, parameters in sent:
         plan = _plan(queue, statement, parameters)
         assert not re.search(BAD[queue.kind], plan), plan

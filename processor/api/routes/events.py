@@ -1,15 +1,12 @@
 """What a job tells: as pages, or live as server-sent events."""
 
 import asyncio
-from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
-from processor.api import live, shapes
+from processor.api import frames, live, shapes
 from processor.api.access import Caller
-from processor.api.feed import JobListener
-from processor.api.masking import masked_text
 from processor.api.service import Guarded, Reader, Served, Service
 from processor.lifecycle import FINAL, Status
 from processor.queue import lookup
@@ -50,28 +47,11 @@ async def events(
 
 def _page(service: Service, job_id: int, after: int, limit: int) -> dict[str, Any]:
     rows = lookup.events(service.database, job_id, after=after, limit=limit + 1)
-    items = [_shown(service, row) for row in rows[:limit]]
+    items = [frames.hidden(row, "text", service.mask) for row in rows[:limit]]
     return {"items": items, "next": items[-1]["number"] if len(rows) > limit else None}
-
-
-def _shown(service: Service, row: lookup.Row) -> lookup.Row:
-    return {**row, "text": row["text"] and masked_text(row["text"], service.mask)}
 
 
 def _live(caller: Caller, service: Service, row: lookup.Row, after: int) -> Response:
     if Status(row["status"]) in FINAL and after >= row["event_no"]:
         return Response(status_code=204)
-    return live.respond(caller, service, service.feed.listening(row["id"], after), partial(_told, service), _last)
-
-
-def _told(service: Service, row: lookup.Row) -> str:
-    event = shapes.JobEvent.model_validate(_shown(service, row)).model_dump(mode="json")
-    return live.frame(row["kind"], event, row["number"])
-
-
-def _last(listener: JobListener) -> str:
-    if listener.was_dropped:
-        return live.dropped()
-    if listener.end is None:
-        return live.frame("end", {"status": "deleted", "reason": None})
-    return live.frame("end", {"status": listener.end["status"], "reason": listener.end["reason"]})
+    return live.respond(caller, service, service.feed.listening(row["id"], after), frames.job_event, frames.job_end)

@@ -1,17 +1,16 @@
 """Notifications: what an owner was told, and what of it is unread."""
 
-from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
 
-from processor.api import live, shapes
+from processor.api import frames, live, shapes
 from processor.api.cursors import cursor_after, read_cursor
-from processor.api.masking import masked_text
 from processor.api.routes.jobs import Cursor, Limit
-from processor.api.service import Guarded, Reader, Served, Service, Writer
+from processor.api.service import Guarded, Reader, Served, Writer
 from processor.errors import NotFound
 from processor.queue import control, lookup
+from processor.queue.news import Choice
 
 router = APIRouter(prefix="/notifications", tags=["notifications"], route_class=Guarded)
 
@@ -43,26 +42,15 @@ def listing(
     With `Accept: text/event-stream` live, behind `after` or the header `Last-Event-ID`, else from now on.
     """
     if live.is_wanted(request):
-        listening = service.bulletin.listening(caller.owner, live.last_event(request, after))
-        return live.respond(caller, service, listening, partial(_told, service), lambda listener: live.dropped())
+        listening = service.bulletin.listening(Choice.of(caller.owner), live.last_event(request, after))
+        return live.respond(caller, service, listening, frames.notification)
     asked = ["notifications", unread, caller.owner]
     before = read_cursor(cursor, asked)
     rows = lookup.notifications_page(
         service.database, unread=unread, owner=caller.owner, limit=limit + 1, before_id=before
     )
-    items = [_shown(service, row) for row in rows[:limit]]
+    items = [frames.hidden(row, "message", service.mask) for row in rows[:limit]]
     return {"items": items, "next": cursor_after(items[-1]["id"], asked) if len(rows) > limit else None}
-
-
-def _told(service: Service, row: lookup.Row) -> str:
-    if "job_id" not in row:
-        return live.frame("ready", {}, row["id"])
-    shown = shapes.Notification.model_validate(_shown(service, row)).model_dump(mode="json")
-    return live.frame("notification", shown, row["id"])
-
-
-def _shown(service: Service, row: lookup.Row) -> lookup.Row:
-    return {**row, "message": row["message"] and masked_text(row["message"], service.mask)}
 
 
 @router.post("/read", response_model=shapes.MarkedRead)
