@@ -29,6 +29,7 @@ from processor.api.routes import (
     processors,
     schedules,
     session,
+    socket,
     statistics,
     steering,
     types,
@@ -102,10 +103,11 @@ def application(
         settings.webhooks.networks,
     )
     app.state.numbers = Numbers(opened, settings.types, settings.processor.sample_interval)
+    app.state.tell = tell
     problems.install(app, tell)
     api = APIRouter(prefix=PREFIX, responses={"4XX": _PROBLEM, "5XX": _PROBLEM})
     jobs_rooms = (making, bulk, jobs, steering, events, changes, statistics, notifications)
-    for routes in (*jobs_rooms, types, schedules, processors, webhooks, session):
+    for routes in (*jobs_rooms, types, schedules, processors, webhooks, session, socket):
         api.include_router(routes.router)
     app.include_router(api)
     app.include_router(health.router)

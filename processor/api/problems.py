@@ -85,25 +85,7 @@ def install(app: FastAPI, tell: Listener) -> None:
     """Let every error of an application be answered in this shape; `tell` hears of what an operator should know."""
 
     async def ours(request: Request, error: Exception) -> Response:
-        assert isinstance(error, JobtableError)
-        status = next((status for kind, status in _STATUS if isinstance(error, kind)), None)
-        if status is None:
-            return _unexpected(request, error, tell)
-        if status is HTTPStatus.SERVICE_UNAVAILABLE:  # its message names addresses
-            tell(RequestUnanswered(request.method, request.scope["path"], str(error)))
-            detail = "The database cannot be reached, has no room or is not migrated. Nothing was changed."
-            return answer(status, detail, "Try again later.")
-        return answer(status, error.message, error.remedy)
-
-    async def wrong(request: Request, error: Exception) -> Response:
-        assert isinstance(error, Problem)
-        return answer(error.status, error.detail, error.remedy)
-
-    async def not_valid(request: Request, error: Exception) -> Response:
-        assert isinstance(error, RequestValidationError)
-        named = "; ".join(_field(one) for one in error.errors()[:NAMED])
-        remedy = "See /api/v1/openapi.json for what can be given."
-        return answer(422, f"The request is not valid: {named}. Nothing was changed.", remedy)
+        return problem(error, request.method, request.scope["path"], tell)
 
     async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -113,14 +95,32 @@ def install(app: FastAPI, tell: Listener) -> None:
             headers["Allow"] = _allowed(request) or ", ".join(sorted(headers.get("Allow", "").split(", ")))
         return answer(error.status_code, said.get(error.status_code, str(error.detail)), headers=headers)
 
-    async def bug(request: Request, error: Exception) -> Response:
-        return _unexpected(request, error, tell)
-
-    app.add_exception_handler(JobtableError, ours)
-    app.add_exception_handler(Problem, wrong)
-    app.add_exception_handler(RequestValidationError, not_valid)
+    for kind in (JobtableError, Problem, RequestValidationError, Exception):
+        app.add_exception_handler(kind, ours)
     app.add_exception_handler(HTTPException, http)
-    app.add_exception_handler(Exception, bug)
+
+
+def problem(error: Exception, method: str, path: str, tell: Listener) -> Response:
+    """Give the answer to a request that ended with an error."""
+    match error:
+        case Problem():
+            return answer(error.status, error.detail, error.remedy)
+        case RequestValidationError():
+            named = "; ".join(_field(one) for one in error.errors()[:NAMED])
+            remedy = "See /api/v1/openapi.json for what can be given."
+            return answer(422, f"The request is not valid: {named}. Nothing was changed.", remedy)
+        case JobtableError():
+            status = next((status for kind, status in _STATUS if isinstance(error, kind)), None)
+            if status is HTTPStatus.SERVICE_UNAVAILABLE:  # its message names addresses
+                tell(RequestUnanswered(method, path, str(error)))
+                detail = "The database cannot be reached, has no room or is not migrated. Nothing was changed."
+                return answer(status, detail, "Try again later.")
+            if status is not None:
+                return answer(status, error.message, error.remedy)
+    number = report(tell, method, path, error)
+    detail = "The server met an error of its own. What was asked for may have been done or not."
+    headers = {name.decode(): value.decode() for name, value in HEADERS}  # the gate lies behind what answers bugs
+    return answer(500, detail, f"Look for {number} in the server's log.", headers=headers, number=number)
 
 
 def report(tell: Listener, method: str, path: str, error: Exception) -> str:
@@ -129,13 +129,6 @@ def report(tell: Listener, method: str, path: str, error: Exception) -> str:
     trace = "".join(traceback.format_exception(error))[-TRACE:]
     tell(RequestFailed(number, method, path, f"{type(error).__name__}: {error}", trace))
     return number
-
-
-def _unexpected(request: Request, error: Exception, tell: Listener) -> Response:
-    number = report(tell, request.method, request.scope["path"], error)
-    detail = "The server met an error of its own. What was asked for may have been done or not."
-    headers = {name.decode(): value.decode() for name, value in HEADERS}  # the gate lies behind what answers bugs
-    return answer(500, detail, f"Look for {number} in the server's log.", headers=headers, number=number)
 
 
 def _allowed(request: Request) -> str:

@@ -11,6 +11,7 @@ import uvicorn
 from processor import logs
 from processor.api.address import is_open, listening
 from processor.api.app import application
+from processor.api.messages import MOST_LETTERS
 from processor.happenings import ServerStarted, ServerStopped
 from processor.settings import Settings
 
@@ -34,6 +35,8 @@ def run(settings: Settings, *, is_open: bool) -> None:
         proxy_headers=False,
         timeout_graceful_shutdown=DRAIN,
         h11_max_incomplete_event_size=64 * 1024,
+        ws_max_size=MOST_LETTERS,
+        ws_per_message_deflate=False,  # some 40 KB for each
         lifespan="on",
     )
     with listening(settings.serve.address) as listener:

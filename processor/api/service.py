@@ -88,7 +88,8 @@ class Service:
         return Policy(notify=configured.notify if configured else "both").notifies(status)
 
 
-def service_of(request: Request) -> Service:
+def service_of(request: HTTPConnection) -> Service:
+    """Give what a request, or a WebSocket, is answered from."""
     service: Service = request.app.state.service
     return service
 
@@ -131,14 +132,31 @@ def _let_in(request: Request, service: Service) -> Caller:
     return caller
 
 
-def _who_asks(request: HTTPConnection, service: Service) -> Caller:
+def let_in_socket(socket: HTTPConnection, service: Service, ticket: str | None) -> Caller:
+    """Find out who opens a WebSocket. Raises `Unauthorized`, `TooMany`, `Forbidden`, `Problem`.
+
+    A cookie alone opens one for pages of this server only: a WebSocket carries no CSRF value.
+    """
+    caller = _who_asks(socket, service, ticket)
+    if ticket is None and caller.session_id is not None:
+        origin = socket.headers.get("origin", "").partition("://")[2]
+        if origin.lower() != socket.headers.get("host", "").lower():
+            message = "A cookie opens a WebSocket for a page of this server alone."
+            raise Problem(HTTPStatus.FORBIDDEN, message, "Ask for a ticket (POST /api/v1/ws-tickets).")
+    check_scope(caller, service, "read", changes=False)
+    return caller
+
+
+def _who_asks(request: HTTPConnection, service: Service, ticket: str | None = None) -> Caller:
     """Find out who asks. Raises `Unauthorized`, `TooMany`."""
     address = request.client.host if request.client else ""
     authorization = request.headers.get("authorization")
     try:
+        if ticket is not None:
+            return service.doorkeeper.holder(ticket)
         return service.doorkeeper.caller(authorization, request.cookies.get(COOKIE))
     except Unauthorized as error:
-        if authorization is None:  # who shows nothing guesses nothing
+        if authorization is None and ticket is None:  # who shows nothing guesses nothing
             raise
         if service.doorkeeper.is_blocked(address):  # who has a valid token is let in, whoever else comes from there
             raise TooMany("Too many requests with a wrong token came from this address.", "Wait a minute.") from error
@@ -146,12 +164,17 @@ def _who_asks(request: HTTPConnection, service: Service) -> Caller:
         raise
 
 
+def check_scope(caller: Caller, service: Service, scope: str, *, changes: bool) -> None:
+    """Raises `Forbidden` where a caller lacks a scope, `Problem` where this server changes nothing."""
+    if not caller.may(scope):
+        raise Forbidden(scope)
+    if service.read_only and changes:
+        raise Problem(HTTPStatus.FORBIDDEN, "This server only reads. Nothing was changed.", "Ask another server.")
+
+
 def _who_may(scope: str) -> object:
     def who(request: Request, service: Served, caller: Annotated[Caller, Depends(caller_of)]) -> Caller:
-        if not caller.may(scope):
-            raise Forbidden(scope)
-        if service.read_only and request.method not in READS:
-            raise Problem(HTTPStatus.FORBIDDEN, "This server only reads. Nothing was changed.", "Ask another server.")
+        check_scope(caller, service, scope, changes=request.method not in READS)
         return caller
 
     return Depends(who)
