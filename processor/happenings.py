@@ -15,6 +15,8 @@ class ProcessorStarted:
     database: str
     types: tuple[str, ...]
     max_concurrent: int
+    unusable: tuple[str, ...] = ()
+    """Types whose handler cannot be started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,7 @@ class ProcessorFenced:
 @dataclass(frozen=True, slots=True)
 class SettingsReloaded:
     types: tuple[str, ...]
+    unusable: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,7 +101,7 @@ class Metrics:
         self.fenced = self._counter("processor_fenced", "Times this process lost its lease and killed what it ran.")
         self.dead_processors = self._counter("dead_processors", "Processors declared dead here, by proof.", "proof")
         self.supervisor_restarts = self._counter("supervisor_restarts", "Supervisors that died and were replaced.")
-        self.unusable_handlers = self._counter("unusable_handlers", "Handlers that could not be started.", "type")
+        self.unusable_handlers = self._gauge("unusable_handlers", "1 while its handler cannot be started.", "type")
         self.reloads = self._counter("settings_reloads", "Readings of the settings while running.", "result")
         self._beaten_at = self._clock()
         self._gauge("heartbeat_age_seconds", "Since the last heartbeat that reached the database.").set_function(
@@ -140,7 +140,6 @@ class Metrics:
             h.JobRescued: lambda it: self.rescued_jobs.labels(_known(it.status, _STATES)).inc(),
             h.ProcessorDeclaredDead: lambda it: self.dead_processors.labels(_known(it.proof, _PROOFS)).inc(),
             h.ClaimsReleased: lambda it: self.claims_released.labels(_known(it.cause, _CAUSES)).inc(it.jobs),
-            h.HandlerUnusable: lambda it: self.unusable_handlers.labels(self._label(it.type)).inc(),
             h.DatabaseLost: self._database_lost,
             h.DatabaseReturned: lambda _: self.database_up.set(1),
             h.SupervisorLost: lambda _: self.supervisor_restarts.inc(),
@@ -155,7 +154,7 @@ class Metrics:
         }
 
     def _processor_started(self, it: h.ProcessorStarted) -> None:
-        self._know(it.types)
+        self._know(it.types, it.unusable)
         self.slots.set(it.max_concurrent)
         self.database_up.set(1)
         self.draining.set(0)
@@ -166,7 +165,7 @@ class Metrics:
         self._running.clear()
 
     def _settings_reloaded(self, it: h.SettingsReloaded) -> None:
-        self._know(it.types)
+        self._know(it.types, it.unusable)
         self.reloads.labels("accepted").inc()
 
     def _job_started(self, it: h.JobStarted) -> None:
@@ -229,16 +228,19 @@ class Metrics:
 
     # --- labels ----------------------------------------------------------------------------------------------------
 
-    def _know(self, types: Iterable[str]) -> None:
-        """Take over the types of a start or reload.
+    def _know(self, types: Iterable[str], unusable: Iterable[str] = ()) -> None:
+        """Take over the types of a start or reload, and of which of them the handler cannot be started.
 
         The endings that alerts look for start at 0, because `increase` does not see a series that begins at 1.
         """
         self._types = frozenset(types)
         self._settled.clear()
         self._started.clear()
+        self.unusable_handlers.clear()
+        for label in self._types:
+            self.unusable_handlers.labels(label).set(label in unusable)
         for label in (*self._types, OTHER):
-            for counter in (self.stale_outcomes, self.unstorable_outcomes, self.rows_refused, self.unusable_handlers):
+            for counter in (self.stale_outcomes, self.unstorable_outcomes, self.rows_refused):
                 counter.labels(label)
             for why in _SKIPS:
                 self.skipped_firings.labels(label, why)
@@ -259,7 +261,10 @@ class Metrics:
 
 
 _STATES = frozenset(str(status) for status in Status)
-_WATCHED = [("completed", "done"), ("failed", "error"), ("failed", "timeout"), ("failed", "lost"), ("failed", "poison")]
+_WATCHED = [
+    ("completed", "done"),
+    *(("failed", reason) for reason in ("error", "exit", "handler", "timeout", "lost", "poison")),
+]
 _RESCUES = ("failed", "scheduled", "pending", "cancelled")
 _PROOFS = frozenset({"lock", "lease"})
 _CAUSES = frozenset({"abandoned", "audit"})

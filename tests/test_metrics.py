@@ -112,7 +112,7 @@ def test_a_reload_gives_a_new_type_its_own_label(metrics: Metrics) -> None:
 
 
 def test_the_endings_an_alert_looks_for_start_at_zero(metrics: Metrics) -> None:
-    for reason in ("error", "timeout", "lost", "poison"):
+    for reason in ("error", "exit", "handler", "timeout", "lost", "poison"):
         assert value(metrics, "jobs_finished_total", type="mail", outcome="failed", reason=reason) == 0
     assert value(metrics, "rescued_jobs_total", outcome="failed") == 0
     assert value(metrics, "stale_outcomes_total", type="report") == 0
@@ -165,7 +165,6 @@ def test_what_happens_to_a_processor_is_counted(metrics: Metrics) -> None:
         h.ClaimsReleased(4, "audit"),
         h.OutcomeUnstorable(1, "mail", "NUL"),
         h.SettingsRefused("x"),
-        h.HandlerUnusable("mail", "x"),
         h.ProcessorFenced("p1", 0),
         h.RowsDeleted("completed", 200, 0.01),
     ):
@@ -180,11 +179,22 @@ def test_what_happens_to_a_processor_is_counted(metrics: Metrics) -> None:
     assert value(metrics, "claims_released_total", cause="audit") == 4
     assert value(metrics, "unstorable_outcomes_total", type="mail") == 1
     assert value(metrics, "settings_reloads_total", result="refused") == 1
-    assert value(metrics, "unusable_handlers_total", type="mail") == 1
     assert value(metrics, "processor_fenced_total") == 1
     assert value(metrics, "rows_deleted_total", kind="completed") == 200
     metrics(h.DatabaseReturned(3.0))
     assert value(metrics, "database_up") == 1
+
+
+def test_a_handler_is_unusable_until_a_reload_finds_it(metrics: Metrics) -> None:
+    """It is found before the first scrape, so a counter would not be seen to rise."""
+    metrics(h.ProcessorStarted("p1", "host", "sqlite", ("mail", "report"), 3, ("mail",)))
+    found = [value(metrics, "unusable_handlers", type=type_) for type_ in ("mail", "report")]
+    metrics(h.SettingsRefused("x"))
+    assert found == [1, 0]
+    assert value(metrics, "unusable_handlers", type="mail") == 1
+    metrics(h.SettingsReloaded(("mail",), ()))
+    assert value(metrics, "unusable_handlers", type="mail") == 0
+    assert value(metrics, "unusable_handlers", type="report") is None
 
 
 def test_a_happening_without_a_number_is_no_error(metrics: Metrics) -> None:
@@ -219,7 +229,6 @@ def test_names_and_units_follow_prometheus_conventions(metrics: Metrics) -> None
         settled(status="scheduled", reason="retry"),
         h.ProcessorDeclaredDead("p2", "host", "lock"),
         h.ClaimsReleased(1, "abandoned"),
-        h.HandlerUnusable("mail", "x"),
         h.SettingsRefused("x"),
         h.OutcomeUnstorable(1, "mail", "x"),
     ):

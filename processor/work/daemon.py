@@ -262,7 +262,7 @@ class Daemon:
         self._scheduling.reload()
         with state.patience.step():
             state.life.describe(settings, roster, state.database)
-        self._happenings.emit(h.SettingsReloaded(tuple(sorted(roster.types))))
+        self._happenings.emit(h.SettingsReloaded(tuple(sorted(roster.types)), roster.unusable))
 
     # -- the one place that waits --------------------------------------------------------------------------------------
 

@@ -89,7 +89,12 @@ class Incarnation:
         self._heartbeat.start()
         happenings.emit(
             ProcessorStarted(
-                self.id, processor.name, database.address, tuple(sorted(roster.types)), processor.max_concurrent
+                self.id,
+                processor.name,
+                database.address,
+                tuple(sorted(roster.types)),
+                processor.max_concurrent,
+                roster.unusable,
             )
         )
 

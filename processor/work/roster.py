@@ -81,6 +81,8 @@ class Roster:
     """All types this processor can run."""
 
     types: Mapping[str, Runnable] = field(default_factory=dict)
+    unusable: tuple[str, ...] = ()
+    """Types whose handler cannot be started."""
 
     def wanted(self, running: Callable[[str], int]) -> list[Wanted]:
         """Give what to claim, where so many of a type are running here."""
@@ -106,7 +108,7 @@ def call_up(settings: Settings, happenings: Happenings) -> Roster:
     entries.setdefault(BATCH, Runnable(BATCH, nothing, Policy(), 0.0, keep=_keep(settings.retention)))
     if settings.webhooks.deliver:
         entries.setdefault(DELIVERY, _delivery(settings))
-    return Roster(entries)
+    return Roster(entries, tuple(sorted(name for name in entries if "error" in answers.of(name))))
 
 
 def _delivery(settings: Settings) -> Runnable:
