@@ -121,13 +121,17 @@ def test_prometheus_accepts_its_files(arguments: tuple[str, ...]) -> None:
     assert "SUCCESS" in checked.stdout
 
 
-def test_prometheus_accepts_the_scrape_of_the_server(tmp_path: Path) -> None:
-    """It stands there as a comment, since it needs a token."""
+def with_the_server() -> str:
+    """Give prometheus.yml with the scrape of the server; it stands there as a comment, since it needs a token."""
     text = (FOLDER / "prometheus.yml").read_text()
     before, _, rest = text.partition("  # - job_name: jobtable-server\n")
     assert rest
+    return before + re.sub(r"^  # ", "  ", f"  # - job_name: jobtable-server\n{rest}", flags=re.MULTILINE)
+
+
+def test_prometheus_accepts_the_scrape_of_the_server(tmp_path: Path) -> None:
     config = tmp_path / "prometheus.yml"
-    config.write_text(before + re.sub(r"^  # ", "  ", f"  # - job_name: jobtable-server\n{rest}", flags=re.MULTILINE))
+    config.write_text(with_the_server())
     shutil.copy(FOLDER / "alerts.yml", tmp_path)
     (tmp_path / "server.token").write_text("jt_x")
     checked = run("promtool", "prometheus", "check", "config", config)
@@ -242,6 +246,60 @@ def test_what_the_services_mount_exists() -> None:
     files = [mount.split(":")[0] for mount in mounts if mount.startswith("./")]
     assert files
     assert all((FOLDER / file).is_file() for file in files)
+    assert all((FOLDER / mount.split(":")[0]).is_dir() for mount in mounts if mount.startswith("../"))
+    named = {mount.split(":")[0] for mount in mounts if not mount.startswith(".")}
+    assert named == set(compose()["volumes"])
+
+
+def grafana(name: str) -> Any:
+    return yaml.safe_load((FOLDER / "grafana" / name).read_text())
+
+
+def mounted(service: str) -> dict[str, str]:
+    """Give where a service finds our files: path in the container, path beside compose.yaml."""
+    pairs = [volume.split(":") for volume in compose()["services"][service]["volumes"]]
+    assert all(pair[2:] == ["ro"] for pair in pairs if pair[0].startswith("."))
+    return {pair[1]: pair[0] for pair in pairs if pair[0].startswith(".")}
+
+
+def test_prometheus_and_grafana_are_started_when_asked_for() -> None:
+    services = compose()["services"]
+    profiles = {name: service.get("profiles") for name, service in services.items()}
+    assert profiles["prometheus"] == profiles["grafana"] == ["watch"]
+    assert not any(profiles[name] for name in ("database", "migrate", "processor"))
+    assert mounted("prometheus")["/etc/prometheus/alerts.yml"] == "./alerts.yml"
+    assert "--config.file=/etc/prometheus/prometheus.yml" in services["prometheus"]["command"]
+
+
+def test_grafana_finds_its_data_source_and_the_dashboard() -> None:
+    files = mounted("grafana")
+    assert files["/etc/grafana/provisioning/datasources/jobtable.yml"] == "./grafana/datasource.yml"
+    assert files["/etc/grafana/provisioning/dashboards/jobtable.yml"] == "./grafana/provider.yml"
+    [provider] = grafana("provider.yml")["providers"]
+    home = compose()["services"]["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+    assert files[home] == "./grafana/jobtable.json"
+    assert home.startswith(f"{provider['options']['path']}/")
+    [docs] = [one for one in grafana("jobtable.json")["templating"]["list"] if one["name"] == "docs"]
+    assert files[f"/usr/share/grafana{docs['query']}"] == "../docs"
+
+
+def test_the_data_source_is_the_prometheus_beside_it_and_knows_how_often_that_scrapes() -> None:
+    [source] = grafana("datasource.yml")["datasources"]
+    scrapes = yaml.safe_load((FOLDER / "prometheus.yml").read_text())
+    assert (source["url"], source["type"]) == ("http://prometheus:9090", "prometheus")
+    assert compose()["services"]["prometheus"]["ports"] == ["127.0.0.1:9090:9090"]
+    assert source["jsonData"]["timeInterval"] == scrapes["global"]["scrape_interval"]
+
+
+def test_in_grafana_who_looks_can_change_nothing() -> None:
+    service = compose()["services"]["grafana"]
+    environ = service["environment"]
+    assert environ["GF_AUTH_ANONYMOUS_ORG_ROLE"] == "Viewer"
+    assert environ["GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION"] == "true"  # there is nobody to log in as
+    assert (environ["GF_AUTH_BASIC_ENABLED"], environ["GF_AUTH_DISABLE_LOGIN_FORM"]) == ("false", "true")
+    assert (service["cap_drop"], service["security_opt"]) == (["ALL"], ["no-new-privileges:true"])
+    assert [one["allowUiUpdates"] for one in grafana("provider.yml")["providers"]] == [False]
+    assert [one["editable"] for one in grafana("datasource.yml")["datasources"]] == [False]
 
 
 def test_a_container_is_given_longer_than_a_drain() -> None:
