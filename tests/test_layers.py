@@ -15,6 +15,8 @@ SOURCES = {
     for path in sorted((ROOT / package).rglob("*.py"))
 }
 
+TESTS = {path.relative_to(ROOT).as_posix(): path.read_text() for path in sorted((ROOT / "tests").rglob("*.py"))}
+
 MAY_IMPORT = {
     "models": set[str](),
     "root": set[str](),
@@ -43,6 +45,14 @@ READS_THE_WALL_CLOCK = {
     "processor/cli/doctor.py": "it says how far this host's clock is from the database's, which decides",
     "processor/work/http.py": "a signed request carries its date, and Retry-After may be one",
 }
+
+SLEEPS = {
+    "tests/patience.py": "it looks again until something is seen",
+    "tests/page/deeds.py": "a handler that works until a file is there",
+    "tests/processors/app/deeds.py": "handlers whose work lasts",
+    "tests/work/test_commands.py": "a process that uses no processor time is seen over a while",
+}
+"""Tests that may let time pass. Scripts in texts are what handlers do, and may."""
 
 WALL_CLOCKS = {
     "datetime.now",
@@ -185,6 +195,17 @@ def _clocks(path: str, source: str) -> Iterator[tuple[int, str]]:
     yield from ((line, name) for line, name in imports(path, source) if name in WALL_CLOCKS)
 
 
+def sleepers(sources: Mapping[str, str]) -> list[str]:
+    """Name every test that lets time pass instead of waiting for what is to happen."""
+    return [
+        f"{path}:{node.lineno}: sleeps; wait for what is to happen (tests/patience.py)"
+        for path, source in sources.items()
+        if path not in SLEEPS
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call) and _dotted(node.func).rpartition(".")[2] in ("sleep", "wait_for_timeout")
+    ]
+
+
 def needed_by(modules: tuple[str, ...], sources: Mapping[str, str]) -> dict[str, list[tuple[int, str]]]:
     """Follow the imports of these modules through our own files: path -> everything that it imports."""
     files = {module_of(path): path for path in sources}
@@ -246,6 +267,22 @@ def test_what_runs_in_the_users_interpreter_is_linted_for_python_3_9() -> None:
     ruff = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["ruff"]
     old = {path for path, version in ruff["per-file-target-version"].items() if version == "py39"}
     assert set(needed_by(IN_THE_USERS_INTERPRETER, SOURCES)) == old
+
+
+def test_tests_wait_for_happenings_and_not_for_seconds() -> None:
+    assert sleepers(TESTS) == []
+
+
+@pytest.mark.parametrize("path", SLEEPS)
+def test_a_test_that_may_sleep_does(path: str) -> None:
+    assert sleepers({"elsewhere.py": TESTS[path]})
+
+
+@pytest.mark.parametrize(
+    "source", ["import time\ntime.sleep(1)", "from time import sleep\nsleep(1)", "page.wait_for_timeout(100)"]
+)
+def test_a_sleep_is_found(source: str) -> None:
+    assert sleepers({"tests/test_new.py": source})
 
 
 @pytest.mark.parametrize("path", ASKS_FOR_THE_DATABASE)
