@@ -157,7 +157,7 @@ def _first_step(database: Database, bid: "_Bid") -> "_Step":
     if len(bid.wanted) <= MANY_TYPES or bid.is_filled(step):
         return step
     with database.read() as connection:  # some of the best were held, paused or locked
-        types = [type_ for type_ in bid.types_by_head(connection, len(bid.wanted)) if not step.has(type_)]
+        types = [head.type for head in bid.heads(connection, len(bid.wanted)) if not step.has(head.type)]
     for start in range(0, len(types), MANY_TYPES):
         step.add(best(database, bid.without_what(step, types[start : start + MANY_TYPES])))
         if bid.is_filled(step):
@@ -172,8 +172,8 @@ def _of_all(database: Database, bid: "_Bid") -> "_Step":
 
 def _in_steps(database: Database, bid: "_Bid") -> "_Step":
     with database.read() as connection:  # before locking: where a writer excludes all others, nobody idle must be one
-        types = bid.best_types(connection)
-    return database.write(lambda connection: bid.claim_in_steps(connection, types)) if types else _Step()
+        heads = bid.best_heads(connection)
+    return database.write(lambda connection: bid.claim_in_steps(connection, heads)) if heads else _Step()
 
 
 def set_aside(
@@ -284,35 +284,37 @@ class _Bid:
             place = {"priority": standing.priority, "created_at": created_at}
             yield {"id": standing.id, "type": one.type, **place, "process": int(one.process)}
 
-    def best_types(self, connection: Connection) -> list[str]:
-        """Give the types that have due rows, the one with the best row first; of many types as many as are needed."""
+    def best_heads(self, connection: Connection) -> list[Any]:
+        """Give the first due row of each type, the best first; of many types as many as are needed."""
         if len(self.wanted) <= MANY_TYPES:
-            return self.types_by_head(connection, MANY_TYPES)
+            return self.heads(connection, MANY_TYPES)
         rooms = self._rooms(connection, [one.type for one in self.wanted])
         open_ = replace(self, wanted=tuple(one for one, _ in rooms if self.slots.processes > 0 or not one.process))
         all_alike = self.slots.processes >= self.slots.jobs or not any(one.process for one in open_.wanted)
-        return open_.types_by_head(connection, self.slots.jobs if all_alike else len(self.wanted))
+        return open_.heads(connection, self.slots.jobs if all_alike else len(self.wanted))
 
-    def types_by_head(self, connection: Connection, most: int) -> list[str]:
-        """Give the types that have due rows, the one with the best row first; `most` of them."""
+    def heads(self, connection: Connection, most: int) -> list[Any]:
+        """Give the first due row of each type that has one, the best first; `most` of them."""
         asked = (one.type for one in self.wanted if one.type not in self.standings)
         wanted = document({"type": type_, "status": Status.PENDING.value} for type_ in asked)
         given = {"wanted": wanted, "most": most}
         heads: list[Any] = list(connection.execute(_heads_of(self.dialect, self.without), given))
         standings = [self.standings[one.type] for one in self.wanted if self.standings.get(one.type)]
         heads += [rows[0] for rows in standings]
-        return [row.type for row in sorted(heads, key=rank)][:most]
+        return sorted(heads, key=rank)[:most]
 
-    def claim_in_steps(self, connection: Connection, types: Sequence[str]) -> _Step:
+    def claim_in_steps(self, connection: Connection, heads: Sequence[Any]) -> _Step:
+        """Claim type by type, the one with the best head first, until what follows is worse than what is chosen."""
         if connection.execute(alive().with_for_update(read=True), self.claim).first() is None:
             return _Step()
-        rooms = deque(self._rooms(connection, types))
-        best: list[tuple[Any, Wanted]] = []
+        best = {head.type: rank(head) for head in heads}
+        rooms = deque(self._rooms(connection, list(best)))
         chosen: list[tuple[Any, Wanted]] = []
         while rooms and len(chosen) < self.slots.jobs:
             for one, room in self._first_of(rooms):
-                best += [(row, one) for row in self._best(connection, one, room)]
-            chosen = self._choose(best)
+                if len(chosen) >= self.slots.jobs and rank(chosen[-1][0]) < best[one.type]:
+                    break
+                chosen = self._choose([*chosen, *((row, one) for row in self._best(connection, one, room))])
         free = [row.id for row, one in chosen if not _must_be_decided(row, one)]
         undecided = Counter(one.type for row, one in chosen if _must_be_decided(row, one))
         return _Step(list(take(connection, self.dialect, free, self.claim, self.max_payload_bytes)), undecided)
