@@ -14,7 +14,7 @@ step and is left alone; `admission` decides about as many, type by type. The cla
 """
 
 from collections import Counter, deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC
 from functools import lru_cache
@@ -265,7 +265,7 @@ class _Bid:
             self.dialect, self.max_payload_bytes, self.without, bool(standing), of_the_best
         )
         given = {
-            "wanted": document(_asked(one) for one in self.wanted if one.type not in self.standings),
+            "wanted": _written(tuple(claim_statement.ASKED), self._each(_asked)),
             "slots": self.slots.jobs,
             "processes": self.slots.processes,
             **({"standings": document(standing)} if standing else {}),
@@ -277,6 +277,10 @@ class _Bid:
             else:
                 step.rows.append(row)
         return step
+
+    def _each(self, facts: Callable[[Wanted], tuple[Any, ...]]) -> tuple[tuple[Any, ...], ...]:
+        """Give facts of each type whose rows come in the order of claims."""
+        return tuple([facts(one) for one in self.wanted if one.type not in self.standings])
 
     def _standings_of(self, one: Wanted) -> Iterator[dict[str, Any]]:
         for standing in self.standings.get(one.type, []):
@@ -295,8 +299,7 @@ class _Bid:
 
     def heads(self, connection: Connection, most: int) -> list[Any]:
         """Give the first due row of each type that has one, the best first; `most` of them."""
-        asked = (one.type for one in self.wanted if one.type not in self.standings)
-        wanted = document({"type": type_, "status": Status.PENDING.value} for type_ in asked)
+        wanted = _written(("type", "status"), self._each(lambda one: (one.type, Status.PENDING.value)))
         given = {"wanted": wanted, "most": most}
         heads: list[Any] = list(connection.execute(_heads_of(self.dialect, self.without), given))
         standings = [self.standings[one.type] for one in self.wanted if self.standings.get(one.type)]
@@ -424,13 +427,14 @@ def _running_by_type(connection: Connection) -> dict[str, int]:
     return dict(map(tuple, connection.execute(counted)))
 
 
-def _asked(one: Wanted) -> dict[str, Any]:
-    return {
-        "type": one.type,
-        "process": int(one.process),
-        "room": one.room,
-        "max_concurrent": one.rules.max_concurrent,
-        "rate": one.rules.rate,
-        "payloads": int(one.rules.dedupe == "payload"),
-        "keyed": int(one.rules.dedupe != "none"),
-    }
+def _asked(one: Wanted) -> tuple[Any, ...]:
+    """Give what the statement asks about a type, in the order of `claim_statement.ASKED`."""
+    rules = one.rules
+    payloads, keyed = rules.dedupe == "payload", rules.dedupe != "none"
+    return (one.type, int(one.process), one.room, rules.max_concurrent, rules.rate, int(payloads), int(keyed))
+
+
+@lru_cache(maxsize=16)
+def _written(names: tuple[str, ...], rows: tuple[tuple[Any, ...], ...]) -> str:
+    """Write a document down once for polls that ask the same: doing it each time took 0.2 ms for 200 types."""
+    return document(dict(zip(names, row, strict=True)) for row in rows)
