@@ -102,6 +102,16 @@ def test_a_claim_of_many_types_looks_once_for_each(queue: Queue) -> None:
     assert re.search(by_type[queue.kind], plan), plan
 
 
+@pytest.mark.parametrize("types", ["a b c", " ".join(["a b c", *(f"t{n}" for n in range(30))])])
+def test_a_type_is_not_read_whose_first_row_is_worse_than_all_that_is_claimed(queue: Queue, types: str) -> None:
+    """Of `a` there are enough, and of `b` one that comes before the last of them; `c` comes after."""
+    queue.insert("type, priority", *["'a', 9"] * 4, *["'a', 5"] * 20, "'b', 7", *["'b', 1"] * 20, *["'c', 4"] * 20)
+    with heard(queue) as sent:
+        assert [job.type for job in queue.claim(types=types, jobs=10)] == [*"aaaabaaaaa"]
+    by_type = [one for one in sent if re.search(r"WHERE jobs\.type = (\?|%\(wanted\)s) AND", one[0])]
+    assert len(by_type) == (0 if queue.database.dialect.claims_in_one_statement else 2)
+
+
 def test_those_who_listen_are_served_by_the_numbers_of_their_jobs(queue: Queue) -> None:
     """With 200,000 jobs and as many events of 2,000 of them, for 150 who listen."""
     many = SEQUENCE[queue.kind].format(200_000)
