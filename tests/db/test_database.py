@@ -56,6 +56,15 @@ def test_a_missing_right_is_no_outage_on_postgresql(postgresql: Any) -> None:
     given.drop()
 
 
+def test_statements_are_not_compiled_where_the_server_would(postgresql: Any) -> None:
+    given = postgresql.create_database()
+    given.rows(f"ALTER DATABASE {given.name} SET jit = on")
+    assert given.rows("SHOW jit") == [("on",)]
+    with Database(given.url) as database, database.read() as connection:
+        assert connection.scalar(text("SHOW jit")) == "off"
+    given.drop()
+
+
 def test_a_missing_right_is_no_outage_on_mariadb(mariadb: Any) -> None:
     given = mariadb.create_database()
     given.rows("CREATE TABLE jobs (priority integer, id integer)")

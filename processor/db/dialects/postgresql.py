@@ -70,7 +70,13 @@ class PostgreSQL(Dialect):
             "keepalives_interval": 10,
             "keepalives_count": 3,
             "tcp_user_timeout": 20_000,
-            "options": f"-c idle_in_transaction_session_timeout={IDLE_TRANSACTION * 1000} -c lock_timeout={LOCK_WAIT}s",
+            "options": " ".join(
+                (
+                    f"-c idle_in_transaction_session_timeout={IDLE_TRANSACTION * 1000}",
+                    f"-c lock_timeout={LOCK_WAIT}s",
+                    "-c jit=off",  # by the estimates of a long queue a claim was compiled each time: 33 ms instead of 4
+                )
+            ),
         }
 
     def without_refused(self, error: Exception, arguments: dict[str, Any]) -> dict[str, Any] | None:
