@@ -211,7 +211,9 @@ def _spread(seconds: Iterable[float]) -> Spread | None:
     ordered = sorted(seconds)
     if not ordered:
         return None
-    return Spread(*(max(0.0, ordered[math.ceil(len(ordered) * percent / 100) - 1]) for percent in (50, 95, 99)))
+    nearest = (ordered[math.ceil(len(ordered) * percent / 100) - 1] for percent in (50, 95, 99))
+    # They are differences from a now that moves: beyond the microseconds that rows keep, each reading is another.
+    return Spread(*(max(0.0, round(one, 6)) for one in nearest))
 
 
 def _buckets(end: datetime, ended: Iterable[Any], seconds: float, bucket_seconds: int) -> tuple[Bucket, ...]:
