@@ -36,6 +36,7 @@ from processor.api.routes import (
     webhooks,
 )
 from processor.api.service import COOKIE, Served, Service
+from processor.api.standing import Standing
 from processor.db.database import Database
 from processor.happenings import Listener
 from processor.settings import Settings
@@ -90,9 +91,13 @@ def application(
     )
     tell = tell or logs.configure(settings.log, sys.stderr)
     failed = partial(problems.report, tell, "GET", "the streams")
+    doorkeeper = Doorkeeper(
+        opened, is_loopback, writes=not settings.serve.read_only, jwts=jwts.configured(settings.jwt, tell)
+    )
     app.state.service = Service(
         opened,
-        Doorkeeper(opened, is_loopback, writes=not settings.serve.read_only, jwts=jwts.configured(settings.jwt, tell)),
+        doorkeeper,
+        Standing(doorkeeper),
         Feed(opened, failed),
         tails.changes(opened, failed),
         tails.bulletin(opened, failed),

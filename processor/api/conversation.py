@@ -110,10 +110,10 @@ class Conversation:
                 async with asyncio.timeout(frames.KEEP_ALIVE):
                     await self._ends.wait()
                 raise _Over(SERVER_ENDS, "the server ends; come again")
-            await self._check_caller()
+            self._check(await self._service.standing.holds(self._caller))
 
-    async def _check_caller(self) -> None:
-        if not await asyncio.to_thread(self._service.is_let_in, self._caller):
+    def _check(self, holds: bool) -> None:
+        if not holds:
             raise _Over(NOT_LET_IN, "the token is no longer valid")
 
     async def _hear(self) -> None:
@@ -128,7 +128,7 @@ class Conversation:
             await self._answer(text)
 
     async def _answer(self, text: str) -> None:
-        await self._check_caller()  # revoked means revoked, as for any request
+        self._check(await self._service.standing.holds_now(self._caller))  # revoked means revoked, as for any request
         ref: Ref = None
         try:
             given = messages.decoded(text)

@@ -37,27 +37,26 @@ class Feed(Reader[JobListener]):
 
     async def _look(self) -> bool:
         """Give everybody what is new; tell whether there is more of it."""
-        waiting = [listener for listener in self._listeners if listener.waits]
+        followed: dict[int, list[JobListener]] = {}
+        for one in self._listeners:
+            if one.waits:
+                followed.setdefault(one.job_id, []).append(one)
         more = False
-        for start in range(0, len(waiting), AT_ONCE):
-            more |= await self._give(waiting[start : start + AT_ONCE])
+        jobs = list(followed.items())
+        for start in range(0, len(jobs), AT_ONCE):
+            more |= await self._give(dict(jobs[start : start + AT_ONCE]))
         return more
 
-    async def _give(self, listeners: list[JobListener]) -> bool:
-        heads = await asyncio.to_thread(news.heads, self._database, {one.job_id for one in listeners})
-        places: dict[int, int] = {}
-        for one in listeners:
-            head = heads.get(one.job_id)
-            if head is not None and head["event_no"] > one.place:
-                places[one.job_id] = min(one.place, places.get(one.job_id, one.place))
-        rows = []
-        if places:
-            rows = await asyncio.to_thread(news.events_behind, self._database, places, limit=PAGE)
+    async def _give(self, followed: dict[int, list[JobListener]]) -> bool:
+        heads = await asyncio.to_thread(news.heads, self._database, followed)
+        places = _places(followed, heads)
+        rows = await asyncio.to_thread(news.events_behind, self._database, places, limit=PAGE) if places else []
         by_job: dict[int, list[Row]] = {}
         for row in rows:
             by_job.setdefault(row["job_id"], []).append(row)
-        for one in listeners:
-            self._hand(one, [row for row in by_job.get(one.job_id, ()) if row["number"] > one.place], heads)
+        for id, listeners in followed.items():
+            for one in listeners:
+                self._hand(one, [row for row in by_job.get(id, ()) if row["number"] > one.place], heads)
         return len(rows) >= PAGE
 
     def _hand(self, one: JobListener, rows: list[Row], heads: dict[int, Row]) -> None:
@@ -69,3 +68,9 @@ class Feed(Reader[JobListener]):
             one.has_ended, one.end = True, head
         if rows or one.has_ended:
             one.news.set()
+
+
+def _places(followed: dict[int, list[JobListener]], heads: dict[int, Row]) -> dict[int, int]:
+    """Find of each job that has told more than somebody has, from where on it is to be read."""
+    places = {id: min(one.place for one in listeners) for id, listeners in followed.items()}
+    return {id: place for id, place in places.items() if id in heads and heads[id]["event_no"] > place}

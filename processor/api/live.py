@@ -72,7 +72,7 @@ async def _stream(
         async for frame in frames.said(listener, framed, service.mask):
             if time.monotonic() - checked_at >= frames.KEEP_ALIVE:
                 checked_at = time.monotonic()
-                if not await asyncio.to_thread(service.is_let_in, caller):
+                if not await service.standing.holds(caller):
                     yield _written(frames.dropped("the token is no longer valid"))
                     return
             yield _nothing(listener) if frame is None else _written(frame)

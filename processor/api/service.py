@@ -15,9 +15,10 @@ from processor.addresses import Network
 from processor.api.access import Caller, Doorkeeper
 from processor.api.feed import Feed
 from processor.api.problems import Problem
+from processor.api.standing import Standing
 from processor.api.tails import TailReader
 from processor.db.database import Database
-from processor.errors import DatabaseError, Forbidden, TooMany, Unauthorized
+from processor.errors import Forbidden, TooMany, Unauthorized
 from processor.judge import Policy
 from processor.lifecycle import Status
 from processor.queue.living import rules_of_all
@@ -49,6 +50,7 @@ class Service:
 
     database: Database
     doorkeeper: Doorkeeper
+    standing: Standing
     feed: Feed
     changes: TailReader
     bulletin: TailReader
@@ -71,13 +73,6 @@ class Service:
             reader.end()
         for conversation in tuple(self.conversations):
             conversation.end()
-
-    def is_let_in(self, caller: Caller) -> bool:
-        """Tell whether who listens may go on."""
-        try:
-            return self.doorkeeper.is_still(caller)
-        except DatabaseError:  # it is away, and nothing is told meanwhile: the next look will say
-            return True
 
     def rules(self, types: Collection[str]) -> dict[str, Rules]:
         return rules_of_all(self.database, self.types, types)
