@@ -5,7 +5,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import claims, lists, peer, report, server, situations
+from bench import claims, lists, peer, report, server, situations, streams
 from bench.bare import Bare
 from bench.ours import MAX_CONCURRENT, Jobtable
 from bench.runs import Broken, Contestant, Run, measure
@@ -28,6 +28,8 @@ def main() -> None:
                 situate(postgresql)
             if asked.lists:
                 read(postgresql)
+            if asked.streams:
+                stream(postgresql)
     except (Broken, Unavailable) as error:
         sys.exit(f"bench: {error}")
 
@@ -39,6 +41,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=20_000, help="in each run (20,000)")
     parser.add_argument("--situations", action="store_true", help="also: a claim with too much of something")
     parser.add_argument("--lists", action="store_true", help=f"also: pages and statistics of {lists.ROWS:,} rows")
+    parser.add_argument("--streams", action="store_true", help=f"also: {streams.LISTENERS:,} who listen to one server")
     parser.add_argument("--claims", action="store_true", help=f"also: one claim with {PENDING:,} rows pending")
     return parser.parse_args()
 
@@ -79,6 +82,14 @@ def read(postgresql: Server) -> None:
             say(figure)
         else:
             say(f"{figure.reading:<44}{figure.database[:20]:<22}{figure.median:8.1f}{figure.p95:8.1f}")
+
+
+def stream(postgresql: Server) -> None:
+    """Print what those who listen cost a server."""
+    say(f"\n{streams.LISTENERS:,} listen, {streams.ROUNDS} times something is told; MiB, ms, % of a core")
+    say(report.STREAMS_HEADER)
+    for figure in streams.measured(postgresql):
+        say(figure if isinstance(figure, str) else report.stream_line(figure))
 
 
 def _contestants(postgresql: Server, folder: Path) -> list[Contestant]:

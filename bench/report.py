@@ -6,12 +6,18 @@ from collections.abc import Callable, Sequence
 from statistics import median
 
 from bench.runs import Run
+from bench.streams import Figure as StreamFigure
 
 Figure = Callable[[Run], float]
 
 HEADER = (
     f"{'round':<7}{'':<14}{'jobs/s':>9}{'s':>8}{'whole jobs/s':>14}{'whole s':>9}{'CPU s':>8}{'server CPU s':>14}"
     f"{'load':>7}"
+)
+
+STREAMS_HEADER = (
+    f"{'':<22}{'':<20}{'before':>8}{'open':>8}{'peak':>8}{'median':>8}{'p95':>8}{'worst':>8}"
+    f"{'idle CPU':>10}{'busy CPU':>10}{'statements/s':>14}{'load':>6}"
 )
 
 
@@ -26,6 +32,16 @@ def line(round_: str, run: Run) -> str:
     return (
         f"{round_:<7}{run.name:<14}{run.rate:9,.0f}{run.steady:8.2f}{run.whole_rate:14,.0f}{run.whole:9.2f}"
         f"{run.cpu:8.2f}{server}{os.getloadavg()[0]:7.1f}"
+    )
+
+
+def stream_line(figure: StreamFigure) -> str:
+    """Write what 1,000 who listen cost, with the load of the machine at the end."""
+    statements = f"{figure.statements:14.1f}" if figure.statements is not None else f"{'-':>14}"
+    return (
+        f"{figure.database[:20]:<22}{figure.listening:<20}{figure.before:8.0f}{figure.open:8.0f}{figure.peak:8.0f}"
+        f"{figure.median:8.0f}{figure.p95:8.0f}{figure.worst:8.0f}{figure.cpu_idle:10.0f}{figure.cpu_busy:10.0f}"
+        f"{statements}{os.getloadavg()[0]:6.1f}"
     )
 
 
