@@ -16,6 +16,7 @@ from processor.outcome import Kind
 from processor.queue.events import Event, Told, store
 from processor.queue.settle import settle
 from tests.api.conftest import Api
+from tests.api.test_session import browser
 from tests.queue.conftest import verdict_of
 
 PROCESSOR = "worker"
@@ -25,14 +26,19 @@ _number = itertools.count(1)
 
 @dataclass
 class World:
-    """One owner, with a client of its own, and the number of each thing that it has."""
+    """One owner, with a client of its own that shows a token, or the cookie of a session."""
 
     api: Api
     owner: str
+    is_browser: bool = False
     client: httpx.Client = field(init=False)
 
     def __post_init__(self) -> None:
-        self.client = self.api.asks_as(self.owner, "read", "write")
+        if self.is_browser:
+            self.client, said = browser(self.api, self.owner, "read", "write")
+            self.client.headers["X-CSRF-Token"] = said["csrf"]
+        else:
+            self.client = self.api.asks_as(self.owner, "read", "write")
 
     @property
     def secret(self) -> str:
@@ -116,13 +122,10 @@ def failed(world: World) -> None:
 
 
 def in_a_lane(world: World) -> None:
-    """One of a lane runs, the next waits."""
-    lane = f"lane {world.secret}"
-    type_ = f"lane{next(_number)}"
+    """Of the lane, which other owners use, too, one runs and the next waits."""
     for _ in range(2):
-        world.make(type=type_, concurrency_key=lane)
-    world.claim(type_)
-    world.api.queue.take(PROCESSOR, types=type_)
+        world.make(type="lane", concurrency_key="shared")
+    world.api.queue.take(PROCESSOR, types="lane")
 
 
 def family(world: World) -> None:
