@@ -16,6 +16,8 @@ LONGEST = 2000
 """Letters of an address."""
 PORTS = {"http": 80, "https": 443}
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_GLOBAL = ipaddress.IPv6Network("2000::/3")
+"""All of IPv6 that is given out to the public (RFC 4291, 2.4); what lies outside may lead into a network of its own."""
 
 
 def is_http(address: str) -> bool:
@@ -62,7 +64,12 @@ def is_open(address: str, allowed: Sequence[Network]) -> bool:
         return False
     if any(read.version == network.version and read in network for network in allowed):
         return True
-    return all(one.is_global and not one.is_multicast for one in _meant(read))
+    return all(_is_public(one) for one in _meant(read))
+
+
+def _is_public(address: Address) -> bool:
+    given_out = isinstance(address, ipaddress.IPv4Address) or address in _GLOBAL
+    return given_out and address.is_global and not address.is_multicast
 
 
 def _meant(address: Address) -> Iterator[Address]:
@@ -71,11 +78,11 @@ def _meant(address: Address) -> Iterator[Address]:
         yield address
     elif address.ipv4_mapped is not None:
         yield address.ipv4_mapped
+    elif address in _NAT64:
+        yield ipaddress.IPv4Address(address.packed[-4:])
     else:
         yield address
         yield from (one for one in (address.sixtofour, *(address.teredo or ())) if one is not None)
-        if address in _NAT64:
-            yield ipaddress.IPv4Address(address.packed[-4:])
 
 
 def networks(texts: Sequence[str]) -> tuple[Network, ...]:
