@@ -26,7 +26,7 @@ COMPLAINT_PAUSE = 60.0
 
 
 class Tracing:
-    """The open spans of one processor. Raises `StartRefused` where the extra `otel` is missing."""
+    """The open spans of one processor. Raises `StartRefused`: no extra `otel`, or a wrong variable."""
 
     def __init__(self, traces: Traces, happenings: Happenings) -> None:
         try:
@@ -41,14 +41,20 @@ class Tracing:
             ) from error
         _hear_complaints(happenings)
         service = {} if "OTEL_SERVICE_NAME" in os.environ else {"service.name": "jobtable"}
-        self._provider = TracerProvider(resource=Resource.create(service), shutdown_on_exit=False)
-        self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=traces.endpoint)))
+        try:
+            self._provider = TracerProvider(resource=Resource.create(service), shutdown_on_exit=False)
+            self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=traces.endpoint)))
+        except ValueError as error:  # the SDK logs some wrong variables, and raises about others
+            raise StartRefused(
+                f"A variable OTEL_… cannot be used: {str(error).rstrip('.')}. Nothing was started.",
+                "Correct or unset it.",
+            ) from error
         self._tracer = self._provider.get_tracer("jobtable")
         self._spans: dict[tuple[int, int], Any] = {}
         happenings.listen(self._listen)
 
-    def begin(self, job: ClaimedJob, parent: str | None) -> str:
-        """Open the span of an attempt and give its traceparent."""
+    def begin(self, job: ClaimedJob, parent: str | None) -> str | None:
+        """Open the span of an attempt and give its traceparent; where the SDK makes none, that of the row."""
         from opentelemetry.trace import SpanKind
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -61,7 +67,8 @@ class Tracing:
         )
         span.add_event("claimed")
         self._spans[job.id, job.attempt] = span
-        return written(span.get_span_context())
+        context = span.get_span_context()
+        return written(context) if context.is_valid else parent  # OTEL_SDK_DISABLED: there are no spans
 
     def stop(self) -> None:
         """End what is open and let the last spans leave, but not for long."""

@@ -176,6 +176,35 @@ def test_a_collector_that_hangs_costs_no_job(site: Site) -> None:
         collector.close()
 
 
+@pytest.mark.parametrize("db", ["sqlite"], indirect=True)
+def test_a_disabled_sdk_leaves_the_traceparent_of_the_row(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+    traced(site, "http://127.0.0.1:9/v1/traces")
+    mine, none = site.insert("told", {"trace_parent": PARENT}), site.insert("told")
+    assert site.start("--drain").wait() == 0
+    assert [result(site, job) for job in (mine, none)] == [PARENT, None]
+
+
+@pytest.mark.parametrize("db", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "10", "max_queue_size"),
+        ("OTEL_SPAN_EVENT_COUNT_LIMIT", "abc", "OTEL_SPAN_EVENT_COUNT_LIMIT"),
+    ],
+)
+def test_a_variable_that_the_sdk_refuses_is_named(
+    site: Site, monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    traced(site, "http://127.0.0.1:9/v1/traces")
+    processor = site.start("--drain")
+    assert processor.wait() != 0
+    assert "Nothing was started" in processor.tail()
+    assert says in processor.tail()
+    assert "Traceback" not in processor.tail()
+
+
 def test_a_replay_passes_the_traceparent_on(site: Site) -> None:
     site.write(types=TYPES)
     job = site.insert("told", {"trace_parent": PARENT})
