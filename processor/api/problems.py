@@ -53,6 +53,14 @@ _STATUS: tuple[tuple[type[JobtableError], HTTPStatus], ...] = (
     (DatabaseUnreachable, HTTPStatus.SERVICE_UNAVAILABLE),
     (SchemaError, HTTPStatus.SERVICE_UNAVAILABLE),
 )
+REQUESTS = {
+    "`jobtable list`": "GET /api/v1/jobs",
+    "`jobtable processors`": "GET /api/v1/processors",
+    "`jobtable schedules`": "GET /api/v1/schedules",
+    "`jobtable types`": "GET /api/v1/types",
+    "`jobtable webhook list`": "GET /api/v1/webhooks",
+}
+"""What remedies tell people at a terminal, as it is told to who asks over HTTP."""
 TRACE = 1800
 """Letters of a trace that are told: its end says where."""
 NAMED = 5
@@ -116,11 +124,17 @@ def problem(error: Exception, method: str, path: str, tell: Listener) -> Respons
                 detail = "The database cannot be reached, has no room or is not migrated. Nothing was changed."
                 return answer(status, detail, "Try again later.")
             if status is not None:
-                return answer(status, error.message, error.remedy)
+                return answer(status, error.message, _as_requests(error.remedy))
     number = report(tell, method, path, error)
     detail = "The server met an error of its own. What was asked for may have been done or not."
     headers = {name.decode(): value.decode() for name, value in HEADERS}  # the gate lies behind what answers bugs
     return answer(500, detail, f"Look for {number} in the server's log.", headers=headers, number=number)
+
+
+def _as_requests(remedy: str) -> str:
+    for command, request in REQUESTS.items():
+        remedy = remedy.replace(command, request)
+    return remedy
 
 
 def report(tell: Listener, method: str, path: str, error: Exception) -> str:

@@ -267,3 +267,20 @@ def test_a_job_belongs_to_the_trace_of_its_request(api: Api) -> None:
     for header, kept in ((parent, parent), ("no trace", None)):
         made = api.client.post("/api/v1/jobs", json={"type": "work"}, headers={"traceparent": header})
         assert api.client.get(f"/api/v1/jobs/{made.json()['id']}").json()["trace_parent"] == kept
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "listed"),
+    [
+        ("GET", "jobs/999", "jobs"),
+        ("POST", "jobs/999/cancel", "jobs"),
+        ("GET", "jobs/latest?subject=none", "jobs"),
+        ("GET", "webhooks/01234567", "webhooks"),
+        ("DELETE", "webhooks/01234567", "webhooks"),
+        ("POST", "schedules/none/fire", "schedules"),
+        ("POST", "processors/none/drain", "processors"),
+    ],
+)
+def test_what_is_not_there_names_the_request_that_lists_what_is(api: Api, method: str, path: str, listed: str) -> None:
+    answer = api.client.request(method, f"/api/v1/{path}")
+    assert (answer.status_code, answer.json()["remedy"]) == (404, f"See GET /api/v1/{listed}.")
