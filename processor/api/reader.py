@@ -111,4 +111,5 @@ async def told(listener: Listener, keep_alive: float) -> AsyncGenerator[lookup.R
             async with asyncio.timeout(keep_alive):
                 await listener.news.wait()
         except TimeoutError:
-            yield None
+            if not listener.given:  # it may have come in the very moment
+                yield None
