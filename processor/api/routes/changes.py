@@ -1,11 +1,13 @@
 """What all jobs tell: live as server-sent events, or as pages."""
 
+import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 
 from processor.api import frames, live, reader, shapes
 from processor.api.service import Guarded, Reader, Served, Service
+from processor.queue.lookup import Row
 from processor.queue.news import Choice
 
 router = APIRouter(tags=["jobs"], route_class=Guarded)
@@ -45,14 +47,17 @@ async def changes(
 
 async def _page(service: Service, choice: Choice, after: int | None) -> dict[str, Any]:
     """Give what is there; where it is nothing, wait for the reader's next look."""
-    rows = []
+    rows: list[Row] = []
     service.check_room()
     with service.changes.listening(choice, after) as listener:
         async for row in reader.told(listener, WAIT):
             if row is None:
                 break
             if "job_id" in row:
-                rows.append(frames.hidden(row, "text", service.mask))
+                rows.append(row)
             if not listener.given and (rows or after is None):
                 break
-        return {"items": rows, "next": listener.place}
+    reached = after if listener.was_dropped else listener.place  # what was not taken yet is to come again
+    # beside the loop: 500 long texts would hold everybody else
+    shown = await asyncio.to_thread(lambda: [frames.hidden(row, "text", service.mask) for row in rows])
+    return {"items": shown, "next": reached}
