@@ -161,7 +161,9 @@ def test_a_collector_that_refuses_costs_no_job(site: Site) -> None:
 
 
 @pytest.mark.parametrize("db", ["sqlite"], indirect=True)
-def test_a_collector_that_hangs_costs_no_job(site: Site) -> None:
+def test_a_collector_that_hangs_costs_no_job(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "50")  # milliseconds: it is asked at once
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "3600")  # seconds: who waits for it is seen to hang
     collector = Collector(hangs=True)
     try:
         traced(site, collector.endpoint)
