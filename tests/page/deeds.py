@@ -6,6 +6,12 @@ from pathlib import Path
 from processor import Job
 
 
+def work_until(path: str | Path) -> None:
+    """Work until a file appears."""
+    while not Path(path).exists():
+        time.sleep(0.02)
+
+
 def tell(
     job: Job, log: str = "hello", until: str = "", percent: float = 42, message: str = "half way"
 ) -> dict[str, str]:
@@ -13,8 +19,8 @@ def tell(
     for line in log.splitlines():
         job.log(line)
     job.progress(percent, message)
-    while until and not Path(until).exists():
-        time.sleep(0.02)
+    if until:
+        work_until(until)
     job.log("that was it")
     return {"said": log}
 
@@ -22,8 +28,7 @@ def tell(
 def count(job: Job, folder: str, upto: int) -> None:
     """Say a number for each file that appears."""
     for number in range(1, upto + 1):
-        while not Path(folder, str(number)).exists():
-            time.sleep(0.02)
+        work_until(Path(folder, str(number)))
         job.log(f"number {number} of {upto}")
 
 

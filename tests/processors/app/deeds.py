@@ -17,6 +17,18 @@ def note(job):
     os.close(descriptor)
 
 
+def work_until(path):
+    """Work until a file appears."""
+    while not Path(path).exists():
+        time.sleep(0.01)
+
+
+def work_forever():
+    """Work until this process is killed."""
+    while True:
+        time.sleep(3600)
+
+
 def quick(job):
     note(job)
     return {"attempt": job.attempt}
@@ -46,8 +58,7 @@ def deaf(job):
     """Work until a file appears and answer to nothing."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     note(job)
-    while not Path(job.payload["until"]).exists():
-        time.sleep(0.01)
+    work_until(job.payload["until"])
     return "seen"
 
 
@@ -63,8 +74,7 @@ def breed(job):
     code = "import os, signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(300)"
     child = subprocess.Popen([sys.executable, "-c", code], start_new_session=True, env={"MARK": job.payload["mark"]})
     note_pid(job, child.pid)
-    while True:
-        time.sleep(1)
+    work_forever()
 
 
 def note_pid(job, pid):
@@ -132,7 +142,7 @@ def positional(job, chapter, /):
 def close_everything(job):
     note(job)
     os.closerange(0, 1000)
-    time.sleep(300)
+    work_forever()
 
 
 def hoard(job):
