@@ -15,10 +15,12 @@ from typing import Any, get_args
 
 import httpx
 import pytest
+from fastapi.routing import iter_route_contexts
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from processor.api import messages, routes
+from processor.api.app import PREFIX
 from processor.api.routes import socket
 from tests.api.conftest import Api
 from tests.api.test_events import LIVE, frames
@@ -93,6 +95,16 @@ def test_every_path_is_treated() -> None:
     of_one = {name for name in named if about(name.partition(" ")[2])}
     assert named - of_one == TOGETHER | NOBODYS | NOT_API | ADMINS
     assert set(BODIES) <= of_one
+
+
+def test_the_application_serves_no_other_path(api: Api) -> None:
+    """Also what is added to it without a room of its own is seen."""
+    served = {
+        f"{method} {(route.path or '').removeprefix(PREFIX)}"
+        for route in iter_route_contexts(api.app.routes)
+        for method in route.methods or ("WS",)
+    }
+    assert served == {f"{method} {path}" for method, path in paths()} | {"GET /openapi.json"}
 
 
 def test_every_message_is_treated() -> None:
@@ -311,6 +323,7 @@ def test_who_may_less_changes_nothing(api: Api, scope: str) -> None:
         deed(me)
     before = me.rows()
     client = api.asks_as("ann" if scope == "read" else None, scope)
+    assert me.secret not in client.get("/metrics").text
     for method, path in paths():
         if method in ("GET", "HEAD", "WS") and (scope == "read" or f"{method} {path}" in NOT_API):
             continue
