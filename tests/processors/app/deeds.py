@@ -212,22 +212,3 @@ def split(job):
             max_attempts=job.payload.get("max_attempts"),
         )
     return "split"
-
-
-def recite(job):
-    """Say a numbered line every 20 ms until a file appears."""
-    number = 0
-    while not Path(job.payload["until"]).exists():
-        job.log(f"line {number}")
-        number += 1
-        time.sleep(0.02)
-
-
-def relay(job):
-    """Say little, and have somebody go on until a file appears."""
-    for n in range(3):
-        job.log(f"step {n}")
-        job.progress(n * 30)
-        time.sleep(0.02)
-    if not Path(job.payload["until"]).exists():
-        job.enqueue("relay", job.payload, owner=job.owner)
