@@ -19,9 +19,10 @@ def test_it_prints_the_id_and_stores_every_column(jobtable: Jobtable) -> None:
     assert job["max_attempts"] == 4
 
 
-@pytest.mark.parametrize("flags", [("--in", "2h"), ("--at", (datetime.now(UTC) + timedelta(hours=2)).isoformat())])
-def test_it_can_be_for_later(jobtable: Jobtable, flags: tuple[str, str]) -> None:
-    job = jobtable.json("show", jobtable.enqueue("a", *flags))
+@pytest.mark.parametrize("flag", ["--in", "--at"])
+def test_it_can_be_for_later(jobtable: Jobtable, flag: str) -> None:
+    later = "2h" if flag == "--in" else (datetime.now(UTC) + timedelta(hours=2)).isoformat()
+    job = jobtable.json("show", jobtable.enqueue("a", flag, later))
     ahead = datetime.fromisoformat(job["run_at"]) - datetime.fromisoformat(job["created_at"])
     assert timedelta(hours=1, minutes=50) < ahead < timedelta(hours=2, minutes=10)
 
