@@ -20,15 +20,15 @@ from typing import Any
 from bench.runs import ROOT, Broken
 from bench.server import TICKS, on_each, with_tables
 from processor import db
-from processor.judge import Policy, judge
-from processor.outcome import Kind, Outcome
+from processor.judge import Policy
+from processor.outcome import Kind
 from processor.queue import leases, tokens
 from processor.queue.claim import ClaimedJob, Slots, Wanted, claim
 from processor.queue.events import Event, Told, store
 from processor.queue.rules import Rules
 from processor.queue.settle import settle
-from processor.queue.settlement import Settlement
 from tests.databases import Database, Server
+from tests.queue.conftest import verdict_of
 
 LISTENERS = 1000
 ROUNDS = 20
@@ -113,7 +113,8 @@ class Scene:
 
     def tell(self) -> None:
         """Let a job end."""
-        settle(self._database, [_done(self._running.pop())])
+        job = self._running.pop()
+        settle(self._database, [verdict_of(job, Kind.RETURNED, PROCESSOR, Policy(notify="both"), result="1")])
 
 
 class ManyJobs(Scene):
@@ -148,29 +149,6 @@ SCENES: dict[str, type[Scene]] = {
     "all changes": Changes,
     "notifications": Scene,
 }
-
-
-def _done(job: ClaimedJob) -> Settlement:
-    verdict = judge(
-        Outcome(Kind.RETURNED, result="1"),
-        attempt=job.attempt,
-        crashes=job.crashes,
-        cancelled=False,
-        policy=Policy(notify="both"),
-        chance=0.5,
-    )
-    return Settlement(
-        job.id,
-        PROCESSOR,
-        job.claim_no,
-        job.type,
-        job.attempt,
-        job.owner,
-        job.subject,
-        verdict,
-        job.key,
-        job.concurrency_key,
-    )
 
 
 def _figure(given: Database, name: str, scene: Scene, database: db.Database) -> Figure:

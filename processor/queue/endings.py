@@ -107,18 +107,7 @@ def _judged(parent: Any, outcome: Outcome, notifies: Notifies) -> Settlement:
     )
     notify, notify_failure = (notifies(parent.type, status) for status in (verdict.status, Status.FAILED))
     verdict = replace(verdict, notify=notify, notify_failure=notify_failure)
-    return Settlement(
-        parent.id,
-        parent.processor_id or "",
-        parent.claim_no or 0,
-        parent.type,
-        parent.attempt,
-        parent.owner,
-        parent.subject,
-        verdict,
-        parent.key,
-        parent.concurrency_key,
-    )
+    return Settlement.of(parent, parent.processor_id or "", parent.claim_no or 0, verdict)
 
 
 def _write(database: Database, ours: Sequence[Settlement], *, circle: bool = False) -> Settled:

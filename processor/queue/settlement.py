@@ -1,6 +1,7 @@
 """A verdict on its way into the database, and what became of a batch of them."""
 
 from dataclasses import dataclass, replace
+from typing import Any, Self
 
 from processor.db.dialects import letters
 from processor.judge import Verdict
@@ -24,6 +25,13 @@ class Settlement:
     key: str | None = None
     concurrency_key: str | None = None
     again: bool = False
+
+    @classmethod
+    def of(cls, job: Any, processor_id: str, claim_no: int, verdict: Verdict) -> Self:
+        """Say what becomes of a job, given as a row or what was read of one, by the claim that is given."""
+        names = ("type", "attempt", "owner", "subject", "key", "concurrency_key")
+        read = {name: getattr(job, name) for name in names}
+        return cls(job_id=job.id, processor_id=processor_id, claim_no=claim_no, verdict=verdict, **read)
 
     @property
     def size(self) -> int:

@@ -160,18 +160,7 @@ def _settlement(run: Run, outcome: Outcome) -> Settlement:
         policy=run.policy,
         chance=random.random(),  # noqa: S311 - spreads retries, guards nothing
     )
-    return Settlement(
-        job.id,
-        run.processor_id,
-        job.claim_no,
-        job.type,
-        job.attempt,
-        job.owner,
-        job.subject,
-        verdict,
-        job.key,
-        job.concurrency_key,
-    )
+    return Settlement.of(job, run.processor_id, job.claim_no, verdict)
 
 
 def settlement_of(orphan: Orphan, outcome: Outcome, policy: Policy) -> Settlement:
@@ -186,15 +175,4 @@ def settlement_of(orphan: Orphan, outcome: Outcome, policy: Policy) -> Settlemen
         policy=policy,
         chance=random.random(),  # noqa: S311
     )
-    return Settlement(
-        orphan.id,
-        orphan.processor_id,
-        orphan.claim_no,
-        orphan.type,
-        orphan.attempt,
-        orphan.owner,
-        orphan.subject,
-        verdict,
-        orphan.key,
-        orphan.concurrency_key,
-    )
+    return Settlement.of(orphan, orphan.processor_id, orphan.claim_no, verdict)

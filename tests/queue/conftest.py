@@ -87,18 +87,7 @@ def verdict_of(
         policy=policy or Policy(),
         chance=0.5,
     )
-    return Settlement(
-        job.id,
-        processor_id,
-        job.claim_no,
-        job.type,
-        job.attempt,
-        job.owner,
-        job.subject,
-        verdict,
-        job.key,
-        job.concurrency_key,
-    )
+    return Settlement.of(job, processor_id, job.claim_no, verdict)
 
 
 @pytest.fixture
