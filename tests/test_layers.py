@@ -47,12 +47,18 @@ READS_THE_WALL_CLOCK = {
 }
 
 SLEEPS = {
-    "tests/patience.py": "it looks again until something is seen",
-    "tests/page/deeds.py": "a handler that works until a file is there",
-    "tests/processors/app/deeds.py": "handlers whose work lasts",
-    "tests/work/test_commands.py": "a process that uses no processor time is seen over a while",
+    "tests/patience.py eventually": "it looks again until something is seen",
+    "tests/page/deeds.py work_until": "a handler that works until a file is there",
+    "tests/processors/app/deeds.py work_until": "a handler that works until a file is there",
+    "tests/processors/app/deeds.py work_forever": "a handler that works until it is killed",
+    "tests/processors/app/deeds.py until": "a handler that works until a file is there",
+    "tests/processors/app/deeds.py slow_async": "a handler that works until it is killed",
+    "tests/processors/app/deeds.py chatter": "a handler that talks at a pace",
+    "tests/processors/app/deeds.py span": "a handler whose work lasts, so that others run beside it",
+    "tests/processors/app/deeds.py spell": "a handler whose work lasts, so that others run beside it",
+    "tests/work/test_commands.py idle": "a process that uses no processor time is seen over a while",
 }
-"""Tests that may let time pass. Scripts in texts are what handlers do, and may."""
+"""Functions of tests that may let time pass. Scripts in texts are what handlers do, and may."""
 
 WALL_CLOCKS = {
     "datetime.now",
@@ -196,14 +202,20 @@ def _clocks(path: str, source: str) -> Iterator[tuple[int, str]]:
 
 
 def sleepers(sources: Mapping[str, str]) -> list[str]:
-    """Name every test that lets time pass instead of waiting for what is to happen."""
+    """Name every place in tests that lets time pass instead of waiting for what is to happen."""
     return [
-        f"{path}:{node.lineno}: sleeps; wait for what is to happen (tests/patience.py)"
+        f"{path} {function}: line {line} sleeps; wait for what is to happen (tests/patience.py)"
         for path, source in sources.items()
-        if path not in SLEEPS
-        for node in ast.walk(ast.parse(source))
-        if isinstance(node, ast.Call) and _dotted(node.func).rpartition(".")[2] in ("sleep", "wait_for_timeout")
+        for statement in ast.parse(source).body
+        if f"{path} {(function := getattr(statement, 'name', 'module'))}" not in SLEEPS
+        for line in _sleeps(statement)
     ]
+
+
+def _sleeps(statement: ast.stmt) -> Iterator[int]:
+    for node in ast.walk(statement):
+        if isinstance(node, ast.Call) and _dotted(node.func).rpartition(".")[2] in ("sleep", "wait_for_timeout"):
+            yield node.lineno
 
 
 def needed_by(modules: tuple[str, ...], sources: Mapping[str, str]) -> dict[str, list[tuple[int, str]]]:
@@ -273,9 +285,11 @@ def test_tests_wait_for_happenings_and_not_for_seconds() -> None:
     assert sleepers(TESTS) == []
 
 
-@pytest.mark.parametrize("path", SLEEPS)
-def test_a_test_that_may_sleep_does(path: str) -> None:
-    assert sleepers({"elsewhere.py": TESTS[path]})
+@pytest.mark.parametrize("place", SLEEPS)
+def test_a_function_that_may_sleep_does(place: str) -> None:
+    path, _, function = place.partition(" ")
+    found = sleepers({"elsewhere.py": TESTS[path]})
+    assert any(one.startswith(f"elsewhere.py {function}:") for one in found)
 
 
 @pytest.mark.parametrize(
