@@ -4,8 +4,8 @@ import itertools
 import secrets
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,17 @@ class Database:
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """Run one statement as a stranger would: with the plain driver, committed at once."""
         return self.server.rows(sql, self.name)
+
+    @contextmanager
+    def held(self, *statements: str, begin: str = "BEGIN") -> Iterator[None]:
+        """Be a stranger whose transaction has run these statements and stays open; roll it back at the end."""
+        with closing(self.server.connect(self.name)) as connection, closing(connection.cursor()) as cursor:
+            for statement in (begin, *statements):
+                cursor.execute(statement)
+                if cursor.description:
+                    cursor.fetchall()
+            yield
+            cursor.execute("ROLLBACK")
 
     def drop(self) -> None:
         self.server.drop_database(self.name)

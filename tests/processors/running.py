@@ -209,9 +209,12 @@ class Processor:
         self.wait()
 
     def children(self) -> list[int]:
-        """Its supervisor, and the workers of that."""
-        path = Path(f"/proc/{self.pid}/task/{self.pid}/children")
-        return [int(pid) for pid in path.read_text().split()]
+        """Whom the daemon has started: its supervisor, and for a moment what describes handlers."""
+        return _children_of(self.pid)
+
+    def workers(self) -> list[int]:
+        """Whom its supervisor has started."""
+        return [worker for child in self.children() for worker in _children_of(child)]
 
     def end(self) -> None:
         if self.running:
@@ -228,6 +231,13 @@ def scrape(listen: str) -> dict[str, float]:
     with urllib.request.urlopen(f"http://{listen}/metrics", timeout=PATIENCE) as answer:
         lines = answer.read().decode().splitlines()
     return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[:1] != "#")}
+
+
+def _children_of(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []  # it has ended meanwhile
 
 
 def resident(pid: int) -> int:

@@ -86,19 +86,14 @@ def slow_python(site: Site) -> Path:
     return slow
 
 
-def workers(processor: Processor) -> list[int]:
-    """What the supervisor has started."""
-    [supervisor] = processor.children()
-    return [int(pid) for pid in Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()]
-
-
 @pytest.mark.parametrize("victim", ["supervisor", "worker"])
 def test_a_kill_while_the_worker_starts_is_one_attempt(site: Site, victim: str) -> None:
     site.write(types=f'[types.quick]\npython = "deeds:quick"\ninterpreter = "{slow_python(site)}"\nmax_attempts = 2')
     site.insert("quick")
     processor = site.start()
-    [worker] = eventually(lambda: workers(processor) if processor.children() else [], "a worker is starting")
-    os.kill(processor.children()[0] if victim == "supervisor" else worker, signal.SIGKILL)
+    [worker] = eventually(processor.workers, "a worker is starting")
+    [supervisor] = processor.children()
+    os.kill(supervisor if victim == "supervisor" else worker, signal.SIGKILL)
     (site.folder / "go").touch()
     assert site.await_status("completed")["attempt"] == 2
     [(reason,)] = site.db.rows("SELECT reason FROM job_errors")
@@ -121,7 +116,7 @@ def test_a_worker_killed_between_two_jobs_costs_nothing(site: Site) -> None:
     site.insert("quick")
     processor = site.start()
     site.await_status("completed")
-    [resting] = workers(processor)
+    [resting] = processor.workers()
     assert site.handler_pids() == [resting]
     os.kill(resting, signal.SIGKILL)
     eventually(lambda: not is_alive(resting), "it is gone")

@@ -21,7 +21,7 @@ def test_results_survive_a_database_restart_in_the_middle(site: Site, tmp_path: 
     try:
         processor.await_event("database_lost")
         (tmp_path / "go").touch()
-        eventually(lambda: not processor_workers(processor), "the handler has ended while the database is away")
+        eventually(lambda: not processor.workers(), "the handler has ended while the database is away")
     finally:
         site.db.server.start()
     processor.await_event("database_returned")
@@ -31,23 +31,15 @@ def test_results_survive_a_database_restart_in_the_middle(site: Site, tmp_path: 
     assert not processor.events("processor_fenced")
 
 
-def processor_workers(processor: object) -> list[int]:
-    [supervisor] = processor.children()  # type: ignore[attr-defined]
-    return [int(pid) for pid in Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()]
-
-
 @pytest.mark.parametrize("db", ["sqlite"], indirect=True)
 def test_results_survive_a_database_file_that_is_locked_by_somebody_else(site: Site, tmp_path: Path) -> None:
     site.config.write_text(site.config.read_text().replace("lease = 4", "lease = 60"))
     site.insert("until", until=str(tmp_path / "go"))
     processor = site.start()
     eventually(site.starts, "the handler has started")
-    connection = site.db.server.connect(site.db.name)
-    connection.execute("BEGIN EXCLUSIVE")
-    (tmp_path / "go").touch()
-    processor.await_event("database_lost")
-    connection.execute("ROLLBACK")
-    connection.close()
+    with site.db.held(begin="BEGIN EXCLUSIVE"):
+        (tmp_path / "go").touch()
+        processor.await_event("database_lost")
     assert site.await_status("completed")["attempt"] == 1
     assert site.db.rows("SELECT count(*) FROM notifications") == [(1,)]
 

@@ -112,15 +112,8 @@ def test_four_processors_never_run_more_than_the_limit(queue: Queue) -> None:
 def test_a_type_whose_row_somebody_holds_waits_and_the_others_do_not(queue: Queue) -> None:
     queue.insert("type, priority", "'a', 9", "'b', 1")
     admission.ensure(queue.database, "a")
-    connection = queue.given.server.connect(queue.given.name)
-    cursor = connection.cursor()
-    cursor.execute("BEGIN")
-    cursor.execute("UPDATE job_types SET paused = paused WHERE name = 'a'")
-    cursor.execute("SELECT name FROM job_types WHERE name = 'a' FOR UPDATE")
-    cursor.fetchall()
-    assert ids(queue.take(types="a b", limits={"a": {"max_concurrent": 1}}).jobs) == [2]
-    cursor.execute("ROLLBACK")
-    connection.close()
+    with queue.given.held("SELECT name FROM job_types WHERE name = 'a' FOR UPDATE"):
+        assert ids(queue.take(types="a b", limits={"a": {"max_concurrent": 1}}).jobs) == [2]
     assert ids(queue.take(types="a b", limits={"a": {"max_concurrent": 1}}).jobs) == [1]
 
 

@@ -166,14 +166,8 @@ def test_four_processors_that_claim_at_once_never_share_a_job(queue: Queue) -> N
 @pytest.mark.parametrize("held", [1, 3])
 def test_rows_that_another_claim_holds_are_skipped_without_waiting(queue: Queue, held: int) -> None:
     queue.insert("type", *["'a'"] * 5)
-    connection = queue.given.server.connect(queue.given.name)
-    cursor = connection.cursor()
-    cursor.execute("BEGIN")
-    cursor.execute(f"SELECT id FROM jobs ORDER BY id LIMIT {held} FOR UPDATE")
-    cursor.fetchall()
-    assert [job.id for job in queue.claim()] == list(range(held + 1, 6))
-    cursor.execute("ROLLBACK")
-    connection.close()
+    with queue.given.held(f"SELECT id FROM jobs ORDER BY id LIMIT {held} FOR UPDATE"):
+        assert [job.id for job in queue.claim()] == list(range(held + 1, 6))
     assert [job.id for job in queue.claim()] == list(range(1, held + 1))
 
 

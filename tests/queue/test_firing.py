@@ -140,13 +140,8 @@ def test_a_row_that_somebody_holds_is_passed_by(queue: Queue) -> None:
     """SQLite has no locks of rows: there the writer waits for the file."""
     put(queue)
     let_pass(queue, 0)
-    connection = queue.given.server.connect(queue.given.name)
-    cursor = connection.cursor()
-    cursor.execute("BEGIN")
-    cursor.execute("SELECT name FROM schedules WHERE name = 's' FOR UPDATE")
-    assert work(queue).held
-    connection.rollback()
-    connection.close()
+    with queue.given.held("SELECT name FROM schedules WHERE name = 's' FOR UPDATE"):
+        assert work(queue).held
     assert work(queue).jobs == 1
 
 

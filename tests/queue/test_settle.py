@@ -166,18 +166,12 @@ def test_a_row_that_somebody_holds_locked_is_left_and_holds_nobody_up(queue: Que
     queue.insert("type", *["'a'"] * 3)
     jobs = queue.claim()
     told = [Told(job.id, "p1", job.claim_no, 1, (Event("log", "info", None, "hello"),)) for job in jobs]
-    person = queue.given.server.connect(queue.given.name)
-    cursor = person.cursor()
-    cursor.execute("BEGIN")
-    cursor.execute("SELECT id FROM jobs WHERE id = 2 FOR UPDATE")
-    cursor.fetchall()
-    assert store(queue.database, told) == [told[1]]
-    settled = settle(queue.database, [verdict_of(job, Kind.RETURNED) for job in jobs])
-    assert [settlement.job_id for settlement in settled.accepted] == [1, 3]
-    assert [settlement.job_id for settlement in settled.held] == [2]
-    assert settled.stale == ()
-    cursor.execute("ROLLBACK")
-    person.close()
+    with queue.given.held("SELECT id FROM jobs WHERE id = 2 FOR UPDATE"):
+        assert store(queue.database, told) == [told[1]]
+        settled = settle(queue.database, [verdict_of(job, Kind.RETURNED) for job in jobs])
+        assert [settlement.job_id for settlement in settled.accepted] == [1, 3]
+        assert [settlement.job_id for settlement in settled.held] == [2]
+        assert settled.stale == ()
     assert store(queue.database, told[1:2]) == []
     assert len(settle(queue.database, settled.held).accepted) == 1
 
