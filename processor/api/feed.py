@@ -56,6 +56,7 @@ class Feed(Reader[JobListener]):
             by_job.setdefault(row["job_id"], []).append(row)
         for id, listeners in followed.items():
             for one in listeners:
+                _bring_back(one, heads.get(id))
                 self._hand(one, [row for row in by_job.get(id, ()) if row["number"] > one.place], heads)
         return len(rows) >= PAGE
 
@@ -68,6 +69,12 @@ class Feed(Reader[JobListener]):
             one.has_ended, one.end = True, head
         if rows or one.has_ended:
             one.news.set()
+
+
+def _bring_back(one: JobListener, head: Row | None) -> None:
+    """Let who has heard of more than the job told go on from there: a backup was restored."""
+    if head is not None:
+        one.place = min(one.place, head["event_no"])
 
 
 def _places(followed: dict[int, list[JobListener]], heads: dict[int, Row]) -> dict[int, int]:

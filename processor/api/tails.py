@@ -37,7 +37,7 @@ class Behind(Protocol):
 class TailListener(Listener):
     """Somebody who waits for rows of his `choice`. `place` None: from now on.
 
-    What it is given first is `{"id": place}`, from where on it hears all.
+    What it is given first is `{"id": place}`, from where on it hears all; so again where it was ahead of the table.
     """
 
     choice: Choice
@@ -73,11 +73,21 @@ class TailReader(Reader[TailListener]):
                 one.place = end
                 one.given.append({"id": end})
                 one.news.set()
+        await self._bring_back([one for one in waiting if _place(one) > end])
         behind = sorted((one for one in waiting if _place(one) < end), key=_place)
         more = False
         for place, listeners in groupby(behind, key=_place):
             more |= await self._give(list(listeners), place, end)
         return more
+
+    async def _bring_back(self, ahead: list[TailListener]) -> None:
+        """Let who is ahead of all that is there go on from there: its rows were deleted, or a backup was restored."""
+        newest = await asyncio.to_thread(self._tail.newest) if ahead else 0
+        for one in ahead:
+            if _place(one) > newest:
+                one.place = newest
+                one.given.append({"id": newest})
+                one.news.set()
 
     async def _give(self, listeners: list[TailListener], place: int, end: int) -> bool:
         upto = min(end, place + REACH)

@@ -5,7 +5,7 @@ has seen would miss the lower one. So the tail asks who is writing at the moment
 that id as the end when none of these writes any more: by then each lower row is visible, or will never be.
 """
 
-from sqlalchemy import Table, func, select
+from sqlalchemy import Connection, Table, func, select
 
 from processor.db.database import Database
 
@@ -27,8 +27,9 @@ class Tail:
         """Give the id up to which all rows are there; None as long as none can be given."""
         with self._database.read() as connection:
             if self._ahead is None:
-                newest = connection.execute(select(func.max(self._table.c.id))).scalar() or 0
-                if newest <= (self._end or 0) and self._end is not None:
+                newest = self._newest(connection)
+                if self._end is not None and newest <= self._end:
+                    self._end = newest  # lower: rows were deleted, or the table is an older one that was restored
                     return self._end
                 self._ahead = newest
         writing = self._who_writes(self._ahead)
@@ -36,6 +37,14 @@ class Tail:
         if not self._writing:
             self._end, self._ahead = self._ahead, None
         return self._end
+
+    def newest(self) -> int:
+        """Read the highest id that is there. No place that somebody reached lies beyond it but in a table of before."""
+        with self._database.read() as connection:
+            return self._newest(connection)
+
+    def _newest(self, connection: Connection) -> int:
+        return connection.execute(select(func.max(self._table.c.id))).scalar() or 0
 
     def _who_writes(self, upto: int) -> frozenset[str]:
         after = max(0, upto - LOOK_BACK) if self._end is None else self._end

@@ -71,6 +71,25 @@ def test_who_listens_beside_others_hears_what_is_its_own(api: Api) -> None:
             assert [int(next(lives[owner])["id"]) for _ in ids] == ids, owner
 
 
+def test_who_is_ahead_of_the_table_hears_what_comes_from_now_on(api: Api) -> None:
+    """As after a backup was restored: its ids are lower than those which clients have heard."""
+    work(api.queue)
+    [*_, last] = written(api.queue)
+    with api.asks_as("ann", "read").stream("GET", f"{STREAM}?after=1000000", headers=LIVE) as answer:
+        live = frames(answer)
+        assert [next(live)["id"], next(live)] == ["1000000", {"id": str(last), "event": "ready", "data": "{}"}]
+        work(api.queue)
+        assert [int(next(live)["id"]) for _ in range(4)] == written(api.queue)[4:]
+
+
+def test_a_page_ahead_of_the_table_says_from_where_to_go_on(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("processor.api.routes.changes.WAIT", 10.0)
+    client = api.asks_as("ann", "read")
+    work(api.queue)
+    [*_, last] = written(api.queue)
+    assert client.get(STREAM, params={"after": 1_000_000}).json() == {"items": [], "next": last}
+
+
 @pytest.mark.parametrize(
     ("asked", "where"),
     [

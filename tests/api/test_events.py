@@ -66,6 +66,17 @@ def test_what_was_told_is_replayed_and_what_is_told_now_follows(api: Api) -> Non
     assert again.status_code == 204, "a browser that gets this asks no more"
 
 
+def test_who_is_ahead_of_a_job_hears_what_comes_from_now_on(api: Api) -> None:
+    """As after a backup was restored: the job has told less than the client has heard."""
+    api.make()
+    [job] = api.queue.claim(types="work")
+    with api.client.stream("GET", "/api/v1/jobs/1/events?after=1000", headers=LIVE) as answer:
+        feed = api.app.state.service.feed
+        eventually(lambda: [one.place for one in feed._listeners] == [1], "it goes on from what the job has told")
+        settle(api.queue.database, [verdict_of(job, Kind.RETURNED, result="1")])
+        assert [frame.get("id", frame["event"]) for frame in frames(answer)] == ["2", "end"]
+
+
 def test_a_client_that_is_cut_off_gets_every_event_once_from_any_server(api: Api) -> None:
     """Two servers, one of which restarts; cuts at random; what the client saw is what the table has."""
     api.make()

@@ -11,6 +11,12 @@ from processor.db.database import Database
 from processor.queue.tail import Tail
 from tests.queue.conftest import Queue
 
+RESTORED = {
+    "postgresql": ("TRUNCATE notifications RESTART IDENTITY",),
+    "mariadb": ("TRUNCATE TABLE notifications",),
+    "sqlite": ("DELETE FROM notifications", "DELETE FROM sqlite_sequence WHERE name = 'notifications'"),
+}
+
 
 def write(connection: Connection) -> None:
     connection.execute(insert(notifications).values(job_id=1, type="a", status="completed"))
@@ -37,9 +43,19 @@ def test_the_end_goes_with_what_is_written(queue: Queue, tail: Tail) -> None:
     queue.database.write(write)
     assert tail.look() == 3
     queue.rows("DELETE FROM notifications")
-    assert tail.look() == 3
+    assert tail.look() == tail.newest() == 0
     queue.database.write(write)
     assert tail.look() == 4, "no id comes twice"
+
+
+def test_it_goes_back_with_a_table_that_was_restored(queue: Queue, tail: Tail) -> None:
+    for _ in range(3):
+        queue.database.write(write)
+    assert tail.look() == 3
+    for statement in RESTORED[queue.kind]:
+        queue.rows(statement)
+    queue.database.write(write)
+    assert tail.look() == tail.newest() == 1
 
 
 def test_it_starts_at_the_end(queue: Queue, tail: Tail) -> None:

@@ -55,7 +55,7 @@ async def _page(service: Service, choice: Choice, after: int | None) -> dict[str
                 break
             if "job_id" in row:
                 rows.append(row)
-            if not listener.given and (rows or after is None):
+            if not listener.given and (rows or after is None or (listener.place or 0) < after):
                 break
     reached = after if listener.was_dropped else listener.place  # what was not taken yet is to come again
     # beside the loop: 500 long texts would hold everybody else
