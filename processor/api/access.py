@@ -3,7 +3,7 @@ scopes; before the first token this machine is open.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -105,13 +105,19 @@ class Doorkeeper:
             )
         return Caller(session.owner, session.scopes, session.token_id, session.session_id)
 
-    def is_still(self, caller: Caller) -> bool:
-        """Tell whether who was let in would be let in now: nothing was revoked, closed or has expired since."""
-        if caller.expires_at is not None:
-            return not sessions.is_over(self._database, caller.expires_at)
-        if caller.token_id is None and caller.session_id is None:
-            return self.is_open
-        return sessions.is_valid(self._database, token_id=caller.token_id, session_id=caller.session_id)
+    def still(self, callers: Collection[Caller]) -> set[Caller]:
+        """Find who of those that were let in would be let in now: nothing was revoked, closed or has expired since."""
+        with_jwt = {one: one.expires_at for one in callers if one.expires_at is not None}
+        with_session = {one: one.session_id for one in callers if one.session_id is not None}
+        with_token = {one: one.token_id for one in callers if one.token_id is not None and one not in with_session}
+        valid = sessions.valid(self._database, session_ids=with_session.values(), token_ids=with_token.values())
+        holding = {one for one, id in (with_session | with_token).items() if id in valid}
+        if with_jwt:
+            instant = lookup.database_now(self._database)
+            holding |= {one for one, end in with_jwt.items() if instant < end}
+        if ANYBODY in callers and self.is_open:
+            holding.add(ANYBODY)
+        return holding
 
     def _mark(self, id: str) -> None:
         """Mark a token as used, once a minute: a write that has to wait must not hold every request."""

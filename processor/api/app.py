@@ -97,7 +97,7 @@ def application(
     app.state.service = Service(
         opened,
         doorkeeper,
-        Standing(doorkeeper),
+        Standing(doorkeeper, failed),
         Feed(opened, failed),
         tails.changes(opened, failed),
         tails.bulletin(opened, failed),

@@ -105,12 +105,10 @@ class Conversation:
 
     async def _watch(self) -> None:
         """Wait for the end of the server, or of the right to be told."""
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(frames.KEEP_ALIVE):
-                    await self._ends.wait()
-                raise _Over(SERVER_ENDS, "the server ends; come again")
-            self._check(await self._service.standing.holds(self._caller))
+        with self._service.standing.watching(self._caller, self._ends.set) as watch:
+            await self._ends.wait()
+        self._check(not watch.is_over)
+        raise _Over(SERVER_ENDS, "the server ends, or met an error of its own; come again")
 
     def _check(self, holds: bool) -> None:
         if not holds:

@@ -14,7 +14,7 @@ from processor.api.reader import Listener, told
 from processor.queue.lookup import Row
 
 KEEP_ALIVE = 5.0
-"""Seconds between two signs of life, and between two looks whether the token is still valid."""
+"""Seconds between two signs of life."""
 LONG = 10_000
 """Letters of a text that is masked beside the loop: a million take half a second."""
 Mask = tuple[str, ...]

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractContextManager
 from typing import TypeVar
@@ -67,16 +66,13 @@ async def _stream(
     framed: Framed,
     last: Callable[[L], Frame],
 ) -> AsyncGenerator[str]:
-    checked_at = time.monotonic()
-    with listening as listener:
+    with listening as listener, service.standing.watching(caller, listener.let_go) as watch:
         async for frame in frames.said(listener, framed, service.mask):
-            if time.monotonic() - checked_at >= frames.KEEP_ALIVE:
-                checked_at = time.monotonic()
-                if not await service.standing.holds(caller):
-                    yield _written(frames.dropped("the token is no longer valid"))
-                    return
             yield _nothing(listener) if frame is None else _written(frame)
-        yield _written(frames.dropped() if listener.was_dropped else last(listener))
+        if watch.is_over:
+            yield _written(frames.dropped("the token is no longer valid"))
+        else:
+            yield _written(frames.dropped() if listener.was_dropped else last(listener))
 
 
 def _written(frame: Frame) -> str:

@@ -1,46 +1,78 @@
-"""Whether who listens may go on: looked at in the database once for all who were let in by the same token.
-
-A thousand streams of one token would else ask two hundred times a second what one answer says.
-"""
+"""Whether who listens may go on: one look at the database for all who do, as the readers look for them all at once."""
 
 import asyncio
-import time
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from processor.api.access import Caller, Doorkeeper
 from processor.errors import DatabaseError
 
-SHARED = 1.0
-"""Seconds in which others share an answer."""
+PAUSE = 5.0
+"""Seconds between two looks."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Look:
-    began_at: float
-    answer: asyncio.Task[bool]
+@dataclass(eq=False, slots=True)
+class Watch:
+    """Somebody who listens. `is_over`: what let them in was revoked or closed, or has expired since."""
+
+    caller: Caller
+    end: Callable[[], object]
+    is_over: bool = False
 
 
 class Standing:
-    """What was revoked, closed or has expired since somebody was let in; asked from one event loop."""
+    """Looks while somebody listens; all methods are called from one event loop."""
 
-    def __init__(self, doorkeeper: Doorkeeper) -> None:
+    def __init__(self, doorkeeper: Doorkeeper, failed: Callable[[Exception], object]) -> None:
+        """`failed` hears of a bug of ours, which ends all who are watched: nobody goes on without being looked at."""
         self._doorkeeper = doorkeeper
-        self._looks: dict[Caller, _Look] = {}
+        self._failed = failed
+        self._watches: set[Watch] = set()
+        self._looking: asyncio.Task[None] | None = None
 
-    async def holds(self, caller: Caller) -> bool:
-        """Tell whether a caller may be told more, or might less than a second ago."""
-        oldest = time.monotonic() - SHARED
-        self._looks = {who: look for who, look in self._looks.items() if look.began_at > oldest}
-        if caller not in self._looks:
-            self._looks[caller] = _Look(time.monotonic(), asyncio.create_task(self.holds_now(caller)))
-        return await asyncio.shield(self._looks[caller].answer)
+    @contextlib.contextmanager
+    def watching(self, caller: Caller, end: Callable[[], object]) -> Iterator[Watch]:
+        """Call `end` as soon as it is seen that a caller may be told no more."""
+        watch = Watch(caller, end)
+        self._watches.add(watch)
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.get_running_loop().create_task(self._look_on())
+        try:
+            yield watch
+        finally:
+            self._watches.discard(watch)
+            if not self._watches:
+                self._rest()
+
+    def _rest(self) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
+        self._looking = None
 
     async def holds_now(self, caller: Caller) -> bool:
         """Tell whether a caller may go on, at this moment."""
-        return await asyncio.to_thread(self._look, caller)
+        return caller in await self._still({caller})
 
-    def _look(self, caller: Caller) -> bool:
+    async def _look_on(self) -> None:
         try:
-            return self._doorkeeper.is_still(caller)
+            while True:
+                await asyncio.sleep(PAUSE)
+                await self._look()
+        except Exception as error:  # noqa: BLE001 - told, and nobody goes on
+            self._failed(error)
+            for watch in tuple(self._watches):
+                watch.end()
+
+    async def _look(self) -> None:
+        asked = {watch.caller for watch in self._watches}
+        over = asked - await self._still(asked)
+        for watch in [one for one in self._watches if one.caller in over]:
+            watch.is_over = True
+            watch.end()
+
+    async def _still(self, callers: set[Caller]) -> set[Caller]:
+        try:
+            return await asyncio.to_thread(self._doorkeeper.still, callers)
         except DatabaseError:  # it is away, and nothing is told meanwhile: the next look will say
-            return True
+            return callers

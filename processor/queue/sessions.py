@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, insert, literal, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, insert, or_, select, update
 
-from models import Instant, api_sessions, api_tokens, now
+from models import api_sessions, api_tokens, now
 from processor.db.database import Database
 from processor.queue.tokens import SCOPES, SECRET_BYTES, digest, is_secret
 
@@ -101,20 +101,15 @@ def redeem(database: Database, text: str) -> Session | None:
     return database.write(verb)
 
 
-def is_valid(database: Database, *, token_id: str | None, session_id: str | None) -> bool:
-    """Tell whether the token and the session that somebody was let in with still open anything."""
+def valid(database: Database, *, session_ids: Collection[str], token_ids: Collection[str]) -> set[str]:
+    """Find those of some sessions and tokens that still open anything; a session does as long as its token does."""
+    found: set[str] = set()
     with database.read() as connection:
-        if session_id is not None:
-            return connection.execute(_valid.where(api_sessions.c.id == session_id)).first() is not None
-        if token_id is not None:
-            return connection.execute(_valid_token.where(api_tokens.c.id == token_id)).first() is not None
-    return True
-
-
-def is_over(database: Database, instant: datetime) -> bool:
-    """Tell whether an instant has come, by the database's clock."""
-    with database.read() as connection:
-        return connection.execute(select(literal(instant, Instant()) <= now())).scalar_one()
+        if session_ids:
+            found.update(connection.execute(_valid_ids.where(api_sessions.c.id.in_(session_ids))).scalars())
+        if token_ids:
+            found.update(connection.execute(_valid_token.where(api_tokens.c.id.in_(token_ids))).scalars())
+    return found
 
 
 def close(database: Database, id: str) -> None:
@@ -139,6 +134,8 @@ _valid = (
     .select_from(api_sessions.outerjoin(api_tokens, api_tokens.c.id == api_sessions.c.token_id))
     .where(api_sessions.c.expires_at > now(), or_(api_sessions.c.token_id.is_(None), _token_opens()))
 )
+
+_valid_ids = _valid.with_only_columns(api_sessions.c.id, maintain_column_froms=True)
 
 
 def _one(id: str, kind: str) -> Any:

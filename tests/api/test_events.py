@@ -144,7 +144,7 @@ def test_another_owner_hears_nothing(api: Api) -> None:
 
 
 def test_a_token_that_is_revoked_ends_its_streams(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("processor.api.frames.KEEP_ALIVE", 0.05)
+    monkeypatch.setattr("processor.api.standing.PAUSE", 0.05)
     token, text = tokens.create(api.queue.database, owner="ann", scopes=("read", "write"))
     client = api.with_token(text)
     job = api.make(client)
@@ -184,7 +184,7 @@ def test_who_takes_nothing_is_cut_off_and_costs_no_memory(api: Api, monkeypatch:
 
 
 def test_a_stream_outlives_a_database_that_is_away(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("processor.api.frames.KEEP_ALIVE", 0.05)
+    monkeypatch.setattr("processor.api.standing.PAUSE", 0.05)
     monkeypatch.setattr("processor.api.reader.PAUSE_AFTER_ERROR", 0.05)
     api.make()
     [job] = api.queue.claim(types="work")

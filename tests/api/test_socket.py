@@ -292,7 +292,7 @@ def test_who_may_not_is_not_let_in(api: Api) -> None:
 def test_a_token_that_is_revoked_ends_it_and_does_nothing_more(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     job = api.make(api.asks_as("ann"))
     for delay in (0.05, 60):
-        monkeypatch.setattr("processor.api.frames.KEEP_ALIVE", delay)
+        monkeypatch.setattr("processor.api.standing.PAUSE", delay)
         row, text = tokens.create(api.queue.database, owner="ann", scopes=("read", "write"))
         with talking(api.client.base_url, text) as talk:
             talk.say("subscribe", to="changes")

@@ -36,18 +36,19 @@ def test_another_text_finds_nothing(queue: Queue, change: str) -> None:
 def test_a_session_ends_with_its_token(queue: Queue) -> None:
     token, _ = tokens.create(queue.database, owner="ann", scopes=("read",))
     made, text = opened(queue, token_id=token.id)
-    assert sessions.is_valid(queue.database, token_id=token.id, session_id=made.id)
+    other, _ = tokens.create(queue.database, owner="bob", scopes=("read",))
+    asked = {"session_ids": [made.id], "token_ids": [token.id, other.id]}
+    assert sessions.valid(queue.database, **asked) == {made.id, token.id, other.id}
     tokens.revoke(queue.database, token.id)
     assert sessions.find(queue.database, text) is None
-    assert not sessions.is_valid(queue.database, token_id=token.id, session_id=made.id)
-    assert not sessions.is_valid(queue.database, token_id=token.id, session_id=None)
+    assert sessions.valid(queue.database, **asked) == {other.id}
 
 
 def test_a_session_ends_with_its_time_and_what_is_over_is_forgotten(queue: Queue) -> None:
     made, text = opened(queue)
     queue.rows(f"UPDATE api_sessions SET expires_at = '{LONG_AGO}'")
     assert sessions.find(queue.database, text) is None
-    assert not sessions.is_valid(queue.database, token_id=None, session_id=made.id)
+    assert not sessions.valid(queue.database, session_ids=[made.id], token_ids=[])
     opened(queue)
     assert len(queue.rows("SELECT id FROM api_sessions")) == 1
 
@@ -58,12 +59,6 @@ def test_a_session_ends_at_the_latest_when_what_opened_it_does(queue: Queue) -> 
     assert abs(made.expires_at.replace(tzinfo=UTC) - until) < timedelta(seconds=1)
     later, _ = opened(queue, until=until + timedelta(days=9))
     assert later.expires_at.replace(tzinfo=UTC) < until + timedelta(hours=13)
-
-
-def test_an_instant_is_over_by_the_clock_of_the_database(queue: Queue) -> None:
-    instant = datetime.now(UTC)
-    assert sessions.is_over(queue.database, instant - timedelta(minutes=1))
-    assert not sessions.is_over(queue.database, instant + timedelta(minutes=1))
 
 
 def test_a_closed_session_opens_nothing_and_its_tickets_neither(queue: Queue) -> None:
