@@ -1,7 +1,7 @@
 """Many who listen to server-sent events, in a process of their own: light, so that what is measured is the server.
 
-Standard input has a path for each. Told on standard output, as JSON lines: when all of them hear, and when all of
-them heard what came next. Instants are of the monotonic clock, which all processes of a machine share.
+Standard input has a line for each: a path and a token. Told on standard output, as JSON lines: when all of them hear,
+and when all of them heard what came next. Instants are of the monotonic clock, which all processes of a machine share.
 """
 
 import asyncio
@@ -19,42 +19,42 @@ AT_ONCE = 50
 class Crowd:
     """Counts what each of them hears. `heard` has, for the n-th thing that was told, when it came to whom."""
 
-    def __init__(self, port: int, token: str, paths: list[str]) -> None:
+    def __init__(self, port: int, asked: list[tuple[str, str]]) -> None:
+        """`asked` are the path and the token of each."""
         self._port = port
-        self._token = token
-        self._paths = paths
+        self._asked = asked
         self._opening = asyncio.Semaphore(AT_ONCE)
         self._open = 0
         self._heard: defaultdict[int, list[float]] = defaultdict(list)
 
     async def listen(self) -> None:
         """Listen until the server ends."""
-        await asyncio.gather(*(self._one(path) for path in self._paths))
+        await asyncio.gather(*(self._one(path, token) for path, token in self._asked))
 
-    async def _one(self, path: str) -> None:
+    async def _one(self, path: str, token: str) -> None:
         async with self._opening:
             reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
-            writer.write(self._request(path))
+            writer.write(_request(path, token))
             await _until(reader, BEGINNINGS)
         self._open += 1
-        if self._open == len(self._paths):
+        if self._open == len(self._asked):
             say({"open": self._open})
         number = 0
         while await _until(reader, NEWS):
             self._count(number)
             number += 1
 
-    def _request(self, path: str) -> bytes:
-        return (
-            f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\n"
-            f"Authorization: Bearer {self._token}\r\n\r\n"
-        ).encode()
-
     def _count(self, number: int) -> None:
         instants = self._heard[number]
         instants.append(time.monotonic())
-        if len(instants) == len(self._paths):
+        if len(instants) == len(self._asked):
             say({"heard": self._heard.pop(number)})
+
+
+def _request(path: str, token: str) -> bytes:
+    return (
+        f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\nAuthorization: Bearer {token}\r\n\r\n"
+    ).encode()
 
 
 async def _until(reader: asyncio.StreamReader, beginnings: tuple[bytes, ...]) -> bool:
@@ -73,4 +73,5 @@ def say(what: object) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(Crowd(int(sys.argv[1]), sys.argv[2], sys.stdin.read().split()).listen())
+    asked = [(path, token) for path, token in (line.split() for line in sys.stdin)]
+    asyncio.run(Crowd(int(sys.argv[1]), asked).listen())

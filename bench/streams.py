@@ -10,9 +10,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from statistics import quantiles
 from typing import Any
@@ -90,9 +91,10 @@ def _on(server: Server) -> Iterator[Figure]:
 
 
 class Scene:
-    """Jobs that run. `paths` is what is listened to, `tell` stores what each of them hears once."""
+    """Jobs that run. `paths` is what is listened to, with so many `tokens`; `tell` stores what each hears once."""
 
     jobs = ROUNDS + 1
+    tokens = 1
     paths = ("/api/v1/notifications",) * LISTENERS
 
     def __init__(self, given: Database, database: db.Database) -> None:
@@ -130,6 +132,12 @@ class ManyJobs(Scene):
         assert not store(self._database, told), "a job was locked"
 
 
+class ManyTokens(ManyJobs):
+    """As many who were let in by tokens of their own."""
+
+    tokens = LISTENERS
+
+
 class OneJob(ManyJobs):
     """All listen to the same job."""
 
@@ -145,6 +153,7 @@ class Changes(OneJob):
 
 SCENES: dict[str, type[Scene]] = {
     "1,000 jobs, one each": ManyJobs,
+    "the same, with 1,000 tokens": ManyTokens,
     "the same job": OneJob,
     "all changes": Changes,
     "notifications": Scene,
@@ -152,12 +161,12 @@ SCENES: dict[str, type[Scene]] = {
 
 
 def _figure(given: Database, name: str, scene: Scene, database: db.Database) -> Figure:
-    _, token = tokens.create(database, owner=OWNER, scopes=("read",))
+    texts = [tokens.create(database, owner=OWNER, scopes=("read",))[1] for _ in range(scene.tokens)]
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="jobtable-bench-")))
         server, port = stack.enter_context(_serving(given, folder))
         before = _memory(server, "VmRSS")
-        crowd = stack.enter_context(_crowd(port, token, scene.paths))
+        crowd = stack.enter_context(_crowd(port, zip(scene.paths, cycle(texts), strict=False)))
         _hear(crowd, "open")
         cpu_idle, statements = _idle(given, server)
         opened = _memory(server, "VmRSS")
@@ -246,10 +255,10 @@ def _await_address(process: subprocess.Popen[str], log: Path) -> str:
 
 
 @contextmanager
-def _crowd(port: int, token: str, paths: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
-    with _running(["-m", "bench.listening", str(port), token], None) as crowd:
+def _crowd(port: int, asked: Iterable[tuple[str, str]]) -> Iterator[subprocess.Popen[str]]:
+    with _running(["-m", "bench.listening", str(port)], None) as crowd:
         assert crowd.stdin is not None
-        crowd.stdin.write("\n".join(paths))
+        crowd.stdin.writelines(f"{path} {token}\n" for path, token in asked)
         crowd.stdin.close()
         yield crowd
 
