@@ -95,7 +95,7 @@ def test_who_comes_when_the_last_one_leaves_is_looked_at(queue: Queue, doorkeepe
 
     async def watch() -> None:
         with standing.watching(ann, pytest.fail):
-            await asyncio.sleep(0)
+            assert await standing.holds_now(ann)  # the look has begun to wait
         with standing.watching(bob, ended.set):
             assert await asyncio.to_thread(ended.wait, 30)
 
