@@ -1,4 +1,4 @@
-"""Webhooks: which address is told when which jobs end; make, find, list, pause, rotate and delete them.
+"""Webhooks: which address is told when which jobs end; make, find, list, change, pause, rotate and delete them.
 
 The secret signs what is sent, so it is kept as it is. It is given when it is made and never again: `targets` alone
 reads it, for processors. `deliveries` makes the jobs that tell.
@@ -6,29 +6,33 @@ reads it, for processors. `deliveries` makes the jobs that tell.
 
 import base64
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, literal, null, select, update
 
-from models import jobs, now, webhooks
+from models import job_types, jobs, now, webhooks
 from models.types import NAME_LENGTH
 from models.webhook import OUTCOMES
 from processor import addresses
 from processor.db.database import Database
 from processor.errors import NotFound, Refused
 from processor.queue import control
+from processor.queue.admission import ensure
 from processor.queue.deliveries import TYPE, subject_of
 from processor.queue.lookup import Filter
-from processor.queue.targets import ASKED, WELL, of_owner
+from processor.queue.targets import ASKED, GONE, WELL, of_owner
 
 MOST = 20
 """Webhooks of one owner, and of those of all owners: each end makes a job for each that it concerns."""
 SECRET_BYTES = 32
 FORMER_SECONDS = 86_400.0
 """For so long a former secret signs, too, unless told otherwise."""
+NOTHING_CHANGED = "Nothing was changed."
+_ONE_AT_A_TIME = select(job_types.c.name).where(job_types.c.name == TYPE).with_for_update()
+"""Whoever makes a webhook holds this row while it counts: two at once would both be the last that may be made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,31 +85,36 @@ def create(
 
     Raises `Refused` for an address to which nothing may be sent, and for one webhook too many.
     """
-    _check(url, type_, outcome, allowed)
+    told = {"name": name, "type": type_, "outcome": outcome, "url": url, "with_result": with_result}
+    _check(told, allowed, "No webhook was made.")
     id, secret = secrets.token_hex(4), _new_secret()
-    values = {"id": id, "name": name, "owner": owner, "type": type_, "outcome": outcome, "url": url}
+    ensure(database, TYPE)
 
     def verb(connection: Connection) -> Webhook:
+        connection.execute(_ONE_AT_A_TIME)
         if connection.execute(select(func.count()).select_from(webhooks).where(of_owner(owner))).scalar_one() >= MOST:
             whose = "all owners have" if owner is None else f"the owner {owner!r} has"
             raise Refused(f"There are {MOST} webhooks that {whose}. None was made.", "Delete one first.")
-        connection.execute(insert(webhooks).values({**values, "secret": secret, "with_result": with_result}))
+        connection.execute(insert(webhooks).values({**told, "id": id, "owner": owner, "secret": secret}))
         return _webhook(connection.execute(select(*_COLUMNS).where(webhooks.c.id == id)).one())
 
     return database.write(verb), secret
 
 
-def _check(url: str, type_: str | None, outcome: str, allowed: Sequence[addresses.Network]) -> None:
-    why = addresses.refusal(url, allowed)
+def _check(told: Mapping[str, Any], allowed: Sequence[addresses.Network], follows: str) -> None:
+    """Refuse what cannot be told, of what is given; the message says what follows."""
+    why = addresses.refusal(told["url"], allowed) if "url" in told else None
     if why is not None:
-        message = f"Nothing can be sent to this address: {why}. No webhook was made."
+        message = f"Nothing can be sent to this address: {why}. {follows}"
         raise Refused(message, "Give a public address, or let [webhooks] allow name its network.")
-    if outcome not in OUTCOMES:
-        raise Refused(f"There is no outcome {outcome!r}. No webhook was made.", f"It is one of {', '.join(OUTCOMES)}.")
+    if "outcome" in told and told["outcome"] not in OUTCOMES:
+        message = f"There is no outcome {told['outcome']!r}. {follows}"
+        raise Refused(message, f"It is one of {', '.join(OUTCOMES)}.")
+    type_ = told.get("type")
     if type_ == TYPE:
-        raise Refused(f"A webhook never tells of {TYPE} jobs. No webhook was made.", "Give another type, or none.")
+        raise Refused(f"A webhook never tells of {TYPE} jobs. {follows}", "Give another type, or none.")
     if type_ is not None and len(type_) > NAME_LENGTH:
-        raise Refused(f"No type has over {NAME_LENGTH} letters. No webhook was made.", "Correct the type.")
+        raise Refused(f"No type has over {NAME_LENGTH} letters. {follows}", "Correct the type.")
 
 
 def _new_secret() -> str:
@@ -130,17 +139,33 @@ def one(database: Database, id: str, owner: str | None = None) -> Webhook:
     return _webhook(row)
 
 
+def change(database: Database, id: str, told: Mapping[str, Any], allowed: Sequence[addresses.Network] = ()) -> None:
+    """Change what is given of `url`, `type`, `outcome`, `with_result` and `name`; secrets and owner stay.
+
+    A new address owes nothing to the former one: it is tried at once, and goes on where that was gone. What waits goes
+    to it. Raises `NotFound`, and `Refused` for what cannot be told.
+    """
+    _check(told, allowed, NOTHING_CHANGED)
+
+    def values(webhook: Any) -> dict[str, Any]:
+        moved = told.get("url", webhook.url) != webhook.url
+        again = {"paused_at": None, "paused_reason": None} if webhook.paused_reason == GONE else {}
+        return {**told, **(WELL | again if moved else {})}
+
+    _change(database, id, values)
+
+
 def pause(database: Database, id: str, reason: str = ASKED) -> None:
     """Let it tell nothing: of what ends meanwhile it never will; deliveries that wait are kept. Raises `NotFound`."""
     first = func.coalesce(webhooks.c.paused_at, now())
     values = {"paused_at": first, "paused_reason": func.coalesce(webhooks.c.paused_reason, reason)}
-    _change(database, id, values)
+    _change(database, id, lambda webhook: values)
     control.pause(database, _deliveries(id))
 
 
 def resume(database: Database, id: str) -> None:
     """Let it tell again, and first what was kept. Raises `NotFound`."""
-    _change(database, id, {"paused_at": None, "paused_reason": None, **WELL})
+    _change(database, id, lambda webhook: {"paused_at": None, "paused_reason": None, **WELL})
     control.resume(database, _deliveries(id))
 
 
@@ -171,14 +196,16 @@ def remove(database: Database, id: str) -> None:
     control.cancel(database, _deliveries(id), lambda type_, status: False)  # who deletes it knows
 
 
-def _change(database: Database, id: str, values: dict[str, Any]) -> None:
-    with_it = select(webhooks.c.id).where(webhooks.c.id == id).with_for_update()
+def _change(database: Database, id: str, values: Callable[[Any], Mapping[str, Any]]) -> None:
+    """Give a webhook the values that follow from what it is, while nobody else changes it. Raises `NotFound`."""
+    mine = webhooks.c.id == id
+    with_it = select(webhooks.c.url, webhooks.c.paused_reason).where(mine).with_for_update()
 
     def verb(connection: Connection) -> bool:
-        if connection.execute(with_it).first() is None:
-            return False
-        connection.execute(update(webhooks).where(webhooks.c.id == id).values(values))
-        return True
+        webhook = connection.execute(with_it).one_or_none()
+        if webhook is not None and (changed := values(webhook)):
+            connection.execute(update(webhooks).where(mine).values(dict(changed)))
+        return webhook is not None
 
     if not database.write(verb):
         raise _not_found(id)
@@ -189,7 +216,7 @@ def _deliveries(id: str) -> Filter:
 
 
 def _not_found(id: str) -> NotFound:
-    return NotFound(f"There is no webhook {id!r}. Nothing was changed.", "See `jobtable webhook list`.")
+    return NotFound(f"There is no webhook {id!r}. {NOTHING_CHANGED}", "See `jobtable webhook list`.")
 
 
 def _webhook(row: Any) -> Webhook:

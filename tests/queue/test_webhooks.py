@@ -2,6 +2,9 @@
 
 import base64
 import re
+import threading
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -90,6 +93,81 @@ def test_an_owner_has_so_many_and_no_more(queue: Queue, monkeypatch: pytest.Monk
             make(queue, owner)
 
 
+def test_two_that_are_made_at_once_are_not_both_the_last(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webhooks, "MOST", 1)
+    owners, at_once = [f"owner {number}" for number in range(10)], threading.Barrier(4)
+
+    def make_for_each() -> None:
+        for owner in owners:
+            at_once.wait()
+            with suppress(Refused):
+                make(queue, owner)
+
+    makers = [threading.Thread(target=make_for_each) for _ in range(at_once.parties)]
+    for maker in makers:
+        maker.start()
+    for maker in makers:
+        maker.join()
+    assert sorted(str(one.owner) for one in webhooks.list_all(queue.database)) == owners
+
+
+def test_what_is_given_of_a_webhook_is_changed_and_nothing_else(queue: Queue) -> None:
+    made, secret = make(queue, type_="a", name="the shop")
+    webhooks.change(queue.database, made.id, {"outcome": "failed", "with_result": True})
+    assert webhooks.one(queue.database, made.id) == replace(made, outcome="failed", with_result=True)
+    webhooks.change(queue.database, made.id, {"url": f"{URL}/new", "type": None, "name": None})
+    changed = replace(made, outcome="failed", with_result=True, url=f"{URL}/new", type=None, name=None)
+    assert webhooks.one(queue.database, made.id) == changed
+    webhooks.change(queue.database, made.id, {})
+    assert webhooks.one(queue.database, made.id) == changed
+    found = targets.target(queue.database, made.id, "ann")
+    assert found is not None and (found.url, found.secrets) == (f"{URL}/new", (secret,))
+
+
+def test_a_changed_webhook_tells_what_it_is_to_tell_from_then_on(queue: Queue) -> None:
+    made, _ = make(queue, type_="b")
+    end_one(queue)
+    assert deliveries_of(queue, made) == []
+    webhooks.change(queue.database, made.id, {"type": "a"})
+    end_one(queue)
+    assert deliveries_of(queue, made) == ["pending"]
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"url": "http://127.0.0.1:8080/"}, "it is in a private network"),
+        ({"outcome": "done"}, "There is no outcome 'done'"),
+        ({"type": TYPE}, "never tells of"),
+        ({"type": "x" * 201}, "No type has over"),
+    ],
+)
+def test_what_cannot_be_told_is_not_changed_to(queue: Queue, given: dict[str, Any], says: str) -> None:
+    made, _ = make(queue)
+    with pytest.raises(Refused, match=f"{says}.*Nothing was changed"):
+        webhooks.change(queue.database, made.id, {"name": "other", **given})
+    assert webhooks.one(queue.database, made.id) == made
+    webhooks.change(queue.database, made.id, {"url": "http://127.0.0.1:8080/"}, networks(["127.0.0.0/8"]))
+
+
+def test_a_new_address_owes_nothing_to_the_former_one(queue: Queue) -> None:
+    (gone, _), (asked, _) = make(queue), make(queue)
+    for made in (gone, asked):
+        targets.failed(queue.database, made.id, "ann", Backoff())
+    targets.disable(queue.database, gone.id, "ann")
+    webhooks.pause(queue.database, asked.id)
+    for made in (gone, asked):
+        webhooks.change(queue.database, made.id, {"url": URL, "name": "the shop"})
+        same = webhooks.one(queue.database, made.id)
+        assert same.failures == 1 and same.paused_at is not None, "its address is the same"
+        webhooks.change(queue.database, made.id, {"url": f"{URL}/new"})
+        assert held_for(queue, made.id) == 0
+    moved, still = webhooks.one(queue.database, gone.id), webhooks.one(queue.database, asked.id)
+    assert (moved.failures, moved.paused_at, moved.paused_reason) == (0, None, None)
+    assert (still.failures, still.paused_reason) == (0, "asked")
+    assert still.paused_at is not None
+
+
 def test_a_new_secret_signs_beside_the_former_for_a_time(queue: Queue) -> None:
     made, first = make(queue)
     second = webhooks.rotate(queue.database, made.id)
@@ -168,6 +246,8 @@ def test_a_test_is_a_delivery_about_no_job(queue: Queue) -> None:
 
 
 def test_of_what_is_not_there_everybody_says_so(queue: Queue) -> None:
+    with pytest.raises(NotFound, match=NO_ONE):
+        webhooks.change(queue.database, "0a1b2c3d", {"name": "x"})
     for verb in (webhooks.one, webhooks.pause, webhooks.resume, webhooks.remove, webhooks.rotate, deliveries.make_test):
         with pytest.raises(NotFound, match=NO_ONE):
             verb(queue.database, "0a1b2c3d")  # type: ignore[operator]
