@@ -439,6 +439,28 @@ class NewWebhook(Given):
     name: Name | None = Field(default=None, description="what it is for")
 
 
+class WebhookChange(Given):
+    """What is given is changed, and nothing else."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"url": "https://example.org/new", "outcome": "any"}]}
+    )
+
+    url: str = Field(
+        default_factory=str,
+        min_length=1,
+        max_length=2000,
+        pattern="^https?://",
+        description="what waits goes here, too",
+    )
+    type: Name | None = Field(default=None, description="of which type it tells; null: of all")
+    outcome: Literal["any", "completed", "failed", "cancelled"] = Field(
+        default_factory=lambda: "any", description="of which end it tells"
+    )
+    with_result: bool = Field(default_factory=bool, description="tell what the handler returned, up to 64 KiB")
+    name: Name | None = Field(default=None, description="what it is for")
+
+
 class WebhookRotation(Given):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"keep_seconds": 3600}]})
 

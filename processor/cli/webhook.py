@@ -1,7 +1,7 @@
 """`jobtable webhook`: which address is told when which jobs end."""
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -103,6 +103,28 @@ def _row(webhook: "Webhook") -> Row:
     alive = "failing" if webhook.failures else "on"
     state = alive if webhook.paused_at is None else paused
     return {"id": webhook.id, "state": state, **asdict(webhook)}
+
+
+@webhook.command("set")
+@configured
+@click.argument("id")
+@click.option("--address", "url", metavar="URL", help="Where it tells; what waits goes there, too.")
+@click.option("--type", "type_", metavar="NAME", help="It tells of this type alone; '' for all.")
+@click.option("--outcome", type=OneOf(OUTCOMES), help="It tells of this end alone, or of any.")
+@click.option("--with-result", type=bool, metavar="yes|no", help="Whether it tells what the handler returned.")
+@click.option("--name", metavar="TEXT", help="What it is for; '' for nothing.")
+@pass_session
+def set_webhook(session: Session, /, id: str, type_: str | None, **given: Any) -> None:
+    """Change what is given of a webhook: what it tells, and where. Its secret stays."""
+    told = {key: value for key, value in (given | {"type": type_}).items() if value is not None}
+    if not told:
+        raise click.UsageError("Nothing to set: give at least one option.")
+    told |= {key: None for key in ("type", "name") if told.get(key) == ""}
+    from processor.queue import webhooks
+
+    with session.database() as database:
+        webhooks.change(database, id, told, session.settings.webhooks.networks)
+    click.echo(f"changed the webhook {visible(id)}")
 
 
 @webhook.command()

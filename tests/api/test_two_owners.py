@@ -30,6 +30,7 @@ from tests.api.worlds import DEEDS, PROCESSOR, World, completed, failed, pending
 JSON = dict[str, Any]
 BODIES: dict[str, JSON | None] = {
     "PATCH /jobs/{job_id:int}": {"priority": 9},
+    "PATCH /webhooks/{webhook_id}": {"name": "mine"},
     "POST /webhooks/{webhook_id}/rotate": {"keep_seconds": 1},
 }
 """Of the paths about one thing, what those are sent that need it."""

@@ -53,6 +53,44 @@ def test_a_webhook_lives_from_its_making_to_its_end(api: Api) -> None:
     assert ann.get(test.headers["Location"]).json()["status"] == "cancelled"
 
 
+def test_what_is_given_of_a_webhook_is_changed(api: Api) -> None:
+    ann = api.asks_as("ann")
+    made = make(ann, type="work", outcome="failed", name="the shop")
+    del made["secret"]
+    mine = f"{PATH}/{made['id']}"
+    given = {"url": f"{URL}/new", "type": None, "outcome": "any", "with_result": True, "name": None}
+    changed = ann.patch(mine, json=given)
+    assert changed.status_code == 200, changed.text
+    assert changed.json() == {**made, **given} == ann.get(mine).json()
+    assert ann.patch(mine, json={"name": "other"}).json() == {**made, **given, "name": "other"}
+    assert ann.patch(mine, json={}).json() == {**made, **given, "name": "other"}
+
+
+def test_what_cannot_be_told_is_not_changed_to(api: Api) -> None:
+    ann = api.asks_as("ann")
+    made = make(ann)
+    before = api.queue.rows("SELECT * FROM webhooks")
+    wrong: list[tuple[dict[str, Any], int, str]] = [
+        *REFUSED,
+        *(({name: None}, 422, name) for name in ("url", "outcome", "with_result")),
+        ({"owner": "ann"}, 422, "owner"),
+        ({"url": ""}, 422, "url"),
+    ]
+    for given, status, says in wrong:
+        answer = ann.patch(f"{PATH}/{made['id']}", json={"name": "other", **given})
+        assert answer.status_code == status, f"{given}: {answer.text}"
+        assert says in answer.json()["detail"]
+    assert api.queue.rows("SELECT * FROM webhooks") == before
+
+
+def test_an_address_that_comes_back_as_it_was_shown_stays(api: Api) -> None:
+    made = make(api.client, owner="ann", url=f"{URL}?token=abcdef")
+    answer = api.client.patch(f"{PATH}/{made['id']}", json={"url": made["url"], "name": "other"})
+    assert (answer.json()["url"], answer.json()["name"]) == (f"{URL}?token=***", "other")
+    target = targets.target(api.queue.database, made["id"], "ann")
+    assert target is not None and target.url == f"{URL}?token=abcdef"
+
+
 def test_what_was_sent_is_found_among_the_jobs(api: Api) -> None:
     ann = api.asks_as("ann")
     made, other = make(ann), make(ann)
@@ -72,11 +110,12 @@ def test_webhooks_of_another_owner_do_not_exist(api: Api) -> None:
     before = api.queue.rows("SELECT * FROM webhooks ORDER BY id")
     for made in (of_ann, of_all):
         mine = f"{PATH}/{made['id']}"
-        requests = [("GET", mine), ("DELETE", mine), *(("POST", f"{mine}/{verb}") for verb in VERBS)]
+        requests = [("GET", mine), ("DELETE", mine), ("PATCH", mine), *(("POST", f"{mine}/{verb}") for verb in VERBS)]
         for method, address in requests:
-            answer = bob.request(method, address)
+            body = {"name": "mine"} if method == "PATCH" else None
+            answer = bob.request(method, address, json=body)
             assert answer.status_code == 404, f"{method} {address}: {answer.text}"
-            missing = bob.request(method, address.replace(made["id"], "00000000"))
+            missing = bob.request(method, address.replace(made["id"], "00000000"), json=body)
             assert answer.json()["detail"].replace(made["id"], "") == missing.json()["detail"].replace("00000000", "")
     assert bob.get(PATH).json() == {"items": []}
     assert [one["id"] for one in ann.get(PATH).json()["items"]] == [of_ann["id"]]
@@ -104,6 +143,8 @@ def test_of_all_owners_an_operator_decides(api: Api) -> None:
     assert writer.get(mine).status_code == 200
     for method, address in [("DELETE", mine), *(("POST", f"{mine}/{verb}") for verb in VERBS)]:
         assert writer.request(method, address).status_code == 403, address
+    assert writer.patch(mine, json={"name": "mine"}).status_code == 403
+    assert admin.patch(mine, json={"name": "ours"}).json()["name"] == "ours"
     assert all(admin.post(f"{mine}/{verb}").is_success for verb in VERBS)
 
 
@@ -113,6 +154,7 @@ def test_who_may_only_read_changes_nothing(api: Api) -> None:
     assert reader.get(f"{PATH}/{made['id']}").status_code == 200
     assert reader.post(PATH, json={"url": URL}).status_code == 403
     assert reader.delete(f"{PATH}/{made['id']}").status_code == 403
+    assert reader.patch(f"{PATH}/{made['id']}", json={"name": "other"}).status_code == 403
     assert all(reader.post(f"{PATH}/{made['id']}/{verb}").status_code == 403 for verb in VERBS)
 
 

@@ -51,6 +51,18 @@ def test_a_webhook_is_made_listed_steered_and_deleted(jobtable: Jobtable, db: Da
     assert jobtable.json("list", "--type", TYPE)[0]["status"] == "cancelled"
 
 
+def test_what_is_given_of_a_webhook_is_changed(jobtable: Jobtable) -> None:
+    jobtable(*CREATE, "--type", "a", "--name", "the shop")
+    [made] = jobtable.json("webhook", "list")
+    changed = jobtable("webhook", "set", made["id"], "--outcome", "failed", "--with-result", "yes", "--type", "b")
+    assert changed.stdout == f"changed the webhook {made['id']}\n"
+    [row] = jobtable.json("webhook", "list")
+    assert row == {**made, "outcome": "failed", "with_result": True, "type": "b"}
+    jobtable("webhook", "set", made["id"], "--address", f"{URL}/new", "--type", "", "--name", "", "--with-result", "no")
+    [row] = jobtable.json("webhook", "list")
+    assert row == {**made, "outcome": "failed", "url": f"{URL}/new", "type": None, "name": None}
+
+
 def test_the_table_shows_of_what_each_tells(on_sqlite: Jobtable) -> None:
     on_sqlite(*CREATE)
     on_sqlite("webhook", "create", URL, "--all-owners", "--type", "a", "--outcome", "completed")
@@ -73,7 +85,7 @@ def test_the_configuration_allows_private_networks(on_sqlite: Jobtable) -> None:
 
 def test_without_a_subcommand_it_says_which_there_are(on_sqlite: Jobtable) -> None:
     shown = on_sqlite("webhook").stdout
-    assert all(word in shown for word in ("create", "list", "pause", "resume", "delete", "test", "rotate"))
+    assert all(word in shown for word in ("create", "list", "set", "pause", "resume", "delete", "test", "rotate"))
 
 
 @pytest.mark.parametrize(
@@ -86,6 +98,10 @@ def test_without_a_subcommand_it_says_which_there_are(on_sqlite: Jobtable) -> No
         (("create", "http://10.0.0.1/", "--owner", "ann"), 1, "let [webhooks] allow name its network"),
         (("create", "hooks.example", "--owner", "ann"), 1, "it is no address"),
         (("create", URL, "--owner", "ann", "--type", TYPE), 1, "never tells of"),
+        (("set", "0a1b2c3d"), 2, "Nothing to set"),
+        (("set", "0a1b2c3d", "--name", "x"), 1, "There is no webhook"),
+        (("set", "0a1b2c3d", "--address", "http://10.0.0.1/"), 1, "Nothing was changed"),
+        (("set", "0a1b2c3d", "--outcome", "fail"), 2, "Did you mean failed?"),
         (("pause", "0a1b2c3d"), 1, "There is no webhook '0a1b2c3d'"),
         (("resume", "0a1b2c3d"), 1, "There is no webhook"),
         (("delete", "0a1b2c3d"), 1, "There is no webhook"),

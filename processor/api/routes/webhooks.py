@@ -1,4 +1,4 @@
-"""Webhooks: make, list, pause, rotate, try and delete them. An owner has its own; those of all owners need `admin`."""
+"""Webhooks: make, list, change, pause, rotate, try, delete them. An owner has its own; those of all need `admin`."""
 
 from dataclasses import asdict
 from http import HTTPStatus
@@ -53,6 +53,17 @@ def one(webhook_id: WebhookId, service: Served, caller: Reader) -> Any:
     return _shown(service, queue.one(service.database, webhook_id, caller.owner))
 
 
+@router.patch("/{webhook_id}", response_model=shapes.Webhook)
+def change(webhook_id: WebhookId, given: shapes.WebhookChange, service: Served, caller: Writer) -> Any:
+    """Change what is given of one webhook: what it tells, and where. Its secret stays, and what is not given."""
+    before = _need(service, caller, webhook_id)
+    told = given.model_dump(exclude_unset=True)
+    if told.get("url") == _shown(service, before)["url"]:
+        del told["url"]  # it may be masked, and came back from somebody who changed something else
+    queue.change(service.database, webhook_id, told, service.networks)
+    return _shown(service, queue.one(service.database, webhook_id))
+
+
 @router.delete("/{webhook_id}", status_code=HTTPStatus.NO_CONTENT)
 def delete(webhook_id: WebhookId, service: Served, caller: Writer) -> None:
     """Delete a webhook and cancel its deliveries that wait."""
@@ -94,11 +105,12 @@ def test(webhook_id: WebhookId, request: Request, response: Response, service: S
     return {"id": job_id, "new": True}
 
 
-def _need(service: Service, caller: Caller, webhook_id: str) -> None:
-    """Refuse to change what does not exist for the caller, and what tells of all owners unless it is an operator."""
+def _need(service: Service, caller: Caller, webhook_id: str) -> queue.Webhook:
+    """Give what is to be changed; refuse what does not exist for the caller, or is an operator's."""
     found = queue.one(service.database, webhook_id, caller.owner)
     if found.owner is None and not caller.may("admin"):
         raise Forbidden("admin")
+    return found
 
 
 def _shown(service: Service, webhook: queue.Webhook) -> dict[str, Any]:
