@@ -5,8 +5,8 @@ something else a moment later changes nothing. No connection is kept, because th
 be for another name, to which this one's certificate says nothing.
 
 2xx is delivered. 410 pauses the webhook. 429 and 503 say when to come again. Everything else, a redirect too, is tried
-again by the pauses of the configuration: receivers are mended. What they answer is not read: it is nobody's business,
-and might be that of a server which the owner cannot reach."""
+again by the pauses of the configuration: receivers are mended. Of what they answer the status and `Retry-After` are
+read, and none of their words is kept: they might be those of a server which the owner cannot reach."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import asyncio
 import json
 import weakref
 from collections.abc import Mapping
+from http.client import responses
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -44,12 +45,12 @@ async def deliver(job: Job, settings: Mapping[str, Any]) -> Any:
     url, seconds = settings["url"], settings["timeout"]
     try:
         async with asyncio.timeout(seconds):
-            status, reason, wait = await _send(job, settings)
+            status, wait = await _send(job, settings)
     except TimeoutError:
         raise NotDelivered(f"{place(url)} did not answer within {seconds:g} s") from None
     if 200 <= status < 300:
         return {"status": status}
-    said = f"{place(url)} answered {status} {reason}".rstrip()
+    said = f"{place(url)} answered {status} {responses.get(status, '')}".rstrip()
     if status == 410:
         raise Gone(f"{said}: the webhook is paused until somebody resumes it")
     if status in (429, 503):
@@ -57,8 +58,8 @@ async def deliver(job: Job, settings: Mapping[str, Any]) -> Any:
     raise NotDelivered(said + ("; redirects are not followed" if 300 <= status < 400 else ""))
 
 
-async def _send(job: Job, settings: Mapping[str, Any]) -> tuple[int, str, float | None]:
-    """Give status, its words, and how long to wait, as the first address that is reached answers."""
+async def _send(job: Job, settings: Mapping[str, Any]) -> tuple[int, float | None]:
+    """Give the status, and how long to wait, as the first address that is reached answers."""
     url = settings["url"]
     body = job.payload_text if job.payload_text is not None else json.dumps(job.payload)
     refused: Exception | None = None
@@ -70,9 +71,9 @@ async def _send(job: Job, settings: Mapping[str, Any]) -> tuple[int, str, float 
             refused = error
             continue
         except httpx.HTTPError as error:
-            raise NotDelivered(f"{place(url)} broke off: {_words(error)}") from None
+            raise NotDelivered(f"{place(url)} broke off: {type(error).__name__}") from None  # its text may quote them
         await response.aclose()
-        return response.status_code, response.reason_phrase, retry_after(response.headers.get("retry-after"))
+        return response.status_code, retry_after(response.headers.get("retry-after"))
     raise NotDelivered(f"{place(url)} cannot be reached: {_words(refused)}") from None
 
 

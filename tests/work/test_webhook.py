@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import threading
 from typing import Any
 
 import pytest
@@ -15,9 +16,9 @@ __all__ = ["server"]
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
-def send(server: Server, url: str | None = None) -> Any:
+def send(to: Server | str) -> Any:
     settings = {
-        "url": url or server.url(host="hooks.example"),
+        "url": to if isinstance(to, str) else to.url(host="hooks.example"),
         "secrets": (SECRET,),
         "allow": ("127.0.0.1", "127.0.0.2"),
         "timeout": 20.0,
@@ -49,7 +50,7 @@ def test_nothing_is_sent_where_one_number_is_not_public(server: Server, monkeypa
 
 def test_what_nobody_knows_may_be_known_later(server: Server) -> None:
     with pytest.raises(NotDelivered, match="cannot be found"):
-        send(server, "http://nobody.invalid/")
+        send("http://nobody.invalid/")
 
 
 def test_no_proxy_of_the_environment_is_used(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,5 +63,37 @@ def test_no_proxy_of_the_environment_is_used(server: Server, monkeypatch: pytest
 def test_a_broken_answer_is_tried_again_and_says_nothing_secret(server: Server) -> None:
     server.plan = [(99, {})]
     with pytest.raises(NotDelivered, match=r"broke off|answered") as error:
-        send(server, server.url("/hook?token=abc"))
+        send(server.url("/hook?token=abc"))
     assert "abc" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (
+            b"HTTP/1.1 500 hidden\r\nRetry-After: hidden\r\nContent-Length: 6\r\n\r\nhidden",
+            "answered 500 Internal Server Error",
+        ),
+        (b"HTTP/1.1 599 hidden\r\nContent-Length: 0\r\n\r\n", "answered 599"),
+        (b"SSH-2.0-hidden\r\n", "broke off: RemoteProtocolError"),
+    ],
+)
+def test_nothing_that_a_receiver_says_is_kept(answer: bytes, says: str) -> None:
+    """Else whoever makes a webhook reads what a server says that only the processor can reach."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def answer_once() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                received = b""
+                while not received.endswith(b"{}"):
+                    received += connection.recv(65536)
+                connection.sendall(answer)
+
+        receiver = threading.Thread(target=answer_once)
+        receiver.start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        with pytest.raises(NotDelivered) as error:
+            send(url)
+        receiver.join()
+    assert str(error.value) == f"{url} {says}"
