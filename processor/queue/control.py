@@ -88,12 +88,16 @@ def reprioritise(database: Database, which: Filter, priority: int) -> int:
 
 
 def retry(database: Database, which: Filter) -> int:
-    """Put finished jobs back as if they were new, errors and events kept; give how many."""
+    """Put finished jobs back as if they were new, errors and events kept; give how many.
+
+    An `expires_at` that has passed goes: it would end them at once, and who retries them wants them all the same.
+    """
     fresh = {
         "attempt": 0,
         "crashes": 0,
         "reason": Reason.ASKED.value,  # by a person: it is worked on, whatever result an equal job has
         "run_at": None,
+        "expires_at": case((jobs.c.expires_at > now(), jobs.c.expires_at)),
         "started_at": None,
         "finished_at": None,
         "progress": None,

@@ -4,7 +4,7 @@ from processor.db.database import Database
 from processor.errors import NotFound, Refused
 from processor.lifecycle import Status
 from processor.outcome import Kind
-from processor.queue import bulk, control, leases
+from processor.queue import bulk, control, leases, lookup
 from processor.queue.lookup import Filter
 from processor.queue.settle import settle
 from tests.queue.conftest import Queue, verdict_of
@@ -35,6 +35,14 @@ def test_a_retried_job_starts_as_if_it_were_new_and_keeps_its_errors(queue: Queu
     assert queue.rows("SELECT status, attempt, error_type, finished_at FROM jobs") == [("pending", 0, None, None)]
     assert queue.rows("SELECT count(*) FROM job_errors") == [(1,)]
     assert queue.claim()[0].attempt == 1
+
+
+def test_a_job_whose_time_is_over_runs_where_somebody_retries_it(queue: Queue) -> None:
+    queue.insert("type, expires_at", "'a', '2020-06-01 00:00:00'", "'a', '2090-06-01 00:00:00'")
+    settle(queue.database, [verdict_of(job, Kind.EXPIRED) for job in queue.claim()])
+    assert control.retry(queue.database, Filter(types=("a",))) == 2
+    assert [(job.id, job.expired) for job in queue.claim()] == [(1, False), (2, False)]
+    assert [lookup.job(queue.database, id)["expires_at"] is None for id in (1, 2)] == [True, False]
 
 
 def test_a_job_of_later_is_claimed_once_it_is_to_run_now(queue: Queue) -> None:
