@@ -16,13 +16,13 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, case, cast, literal_column, or_, select, update
+from sqlalchemy import Connection, Row, case, cast, func, literal_column, or_, select, update
 
 from models import jobs, now, webhooks
 from models.types import LongText
 from processor.db.database import Database
 from processor.db.dialects import Dialect
-from processor.errors import NotFound
+from processor.errors import NotFound, QueueFull
 from processor.queue.enqueue import NewJob, insert_job
 from processor.queue.followups import Made, insert_or_refuse
 from processor.queue.where import is_final
@@ -38,6 +38,8 @@ BITE_LETTERS = 2 * 1024**2
 ANY = "any"
 KEPT = timedelta(days=3)
 """After so long a delivery is given up, also where an address that is dead was never asked about it."""
+MOST_TESTS = 10
+"""Of one webhook, that were not taken yet: each takes the hold from its address."""
 
 
 def subject_of(webhook: str) -> str:
@@ -162,13 +164,17 @@ def _bites(new: Iterator[NewJob]) -> Iterator[list[NewJob]]:
 
 
 def make_test(database: Database, id: str) -> int:
-    """Make a delivery that tells of no job, so that its way can be tried; give its number. Raises `NotFound`."""
+    """Make a delivery that tells of no job, so that its way can be tried; give its number.
+
+    Raises `NotFound`, and `QueueFull` where that many of its tests wait already.
+    """
 
     def verb(connection: Connection) -> int | None:
         there = select(webhooks.c.id, webhooks.c.owner, now().label("instant")).where(webhooks.c.id == id)
-        row = connection.execute(there).one_or_none()
+        row = connection.execute(there.with_for_update()).one_or_none()
         if row is None:
             return None
+        _refuse_if_tested(connection, id, row.owner)
         connection.execute(update(webhooks).where(webhooks.c.id == id).values(held_until=None))  # it is to go now
         body = _message("webhook.test", row.instant, json.dumps({"webhook": row.id}))
         return insert_job(
@@ -179,3 +185,16 @@ def make_test(database: Database, id: str) -> int:
     if made is None:
         raise NotFound(f"There is no webhook {id!r}. Nothing was sent.", "See `jobtable webhook list`.")
     return made
+
+
+def _refuse_if_tested(connection: Connection, id: str, owner: str | None) -> None:
+    """Refuse another test where so many wait; they are found by their keys, in an index."""
+    begins = f"msg_{id}_test_"
+    tests = (jobs.c.type == TYPE, jobs.c.key > begins, jobs.c.key < f"{begins}g")  # hexadecimal digits follow
+    mine = jobs.c.owner.is_not_distinct_from(owner)  # anybody may write a key
+    some = select(jobs.c.id).where(*tests, mine, ~is_final()).limit(MOST_TESTS).subquery()
+    if connection.execute(select(func.count()).select_from(some)).scalar_one() >= MOST_TESTS:
+        raise QueueFull(
+            f"{MOST_TESTS} tests of the webhook {id!r} were not taken yet. Nothing was sent.",
+            f"Wait, or cancel them: `jobtable list --type {TYPE} --subject {subject_of(id)}` has them.",
+        )

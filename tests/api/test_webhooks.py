@@ -178,6 +178,15 @@ def test_what_cannot_be_told_is_refused(api: Api) -> None:
     assert api.queue.rows("SELECT * FROM webhooks") == []
 
 
+def test_whoever_tests_too_often_is_told_to_wait(api: Api) -> None:
+    ann = api.asks_as("ann")
+    mine = f"{PATH}/{make(ann)['id']}"
+    assert [ann.post(f"{mine}/test").status_code for _ in range(10)] == [202] * 10
+    answer = ann.post(f"{mine}/test")
+    assert (answer.status_code, answer.json()["detail"][:8]) == (429, "10 tests")
+    assert "Retry-After" in answer.headers
+
+
 def test_secrets_in_an_address_are_masked(api: Api) -> None:
     made = make(api.client, url=f"{URL}?token=abcdef&a=b")
     assert made["url"] == f"{URL}?token=***&a=b"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from processor.addresses import networks
-from processor.errors import NotFound, Refused
+from processor.errors import NotFound, QueueFull, Refused
 from processor.judge import Backoff
 from processor.outcome import Kind
 from processor.queue import deliveries, targets, webhooks
@@ -243,6 +243,24 @@ def test_a_test_is_a_delivery_about_no_job(queue: Queue) -> None:
     assert (made.last_job_id, found.last_job_id, found.last_job_status) == (None, max(ids), "pending")
     queue.insert("type, owner, subject", f"'{TYPE}', 'bob', 'webhook:{made.id}'")
     assert webhooks.one(queue.database, made.id) == found
+
+
+def test_so_many_tests_wait_and_no_more(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deliveries, "MOST_TESTS", 2)
+    (made, _), (other, _) = make(queue), make(queue)
+    end_one(queue)
+    targets.failed(queue.database, made.id, "ann", Backoff())
+    for _ in range(2):
+        deliveries.make_test(queue.database, made.id)
+    targets.failed(queue.database, made.id, "ann", Backoff())
+    with pytest.raises(QueueFull, match=r"2 tests of the webhook .* were not taken yet"):
+        deliveries.make_test(queue.database, made.id)
+    assert held_for(queue, made.id) > 0, "the address is left alone, too"
+    assert len(deliveries_of(queue, made)) == 3
+    queue.insert("type, owner, key", *[f"'{TYPE}', 'bob', 'msg_{other.id}_test_0'"] * 2)
+    deliveries.make_test(queue.database, other.id)
+    queue.rows(f"UPDATE jobs SET status = 'failed' WHERE concurrency_key = '{made.id}'")
+    deliveries.make_test(queue.database, made.id)
 
 
 def test_of_what_is_not_there_everybody_says_so(queue: Queue) -> None:
