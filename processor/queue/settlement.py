@@ -1,6 +1,6 @@
 """A verdict on its way into the database, and what became of a batch of them."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from processor.db.dialects import letters
@@ -12,7 +12,10 @@ from processor.queue.duplicates import Reused
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """One verdict and the claim it is about. `again` says that it was sent before and the answer was lost."""
+    """One verdict and the claim it is about. `again` says that it was sent before and the answer was lost.
+
+    `address` is where a delivery went, which its webhook may have left meanwhile.
+    """
 
     job_id: int
     processor_id: str
@@ -25,6 +28,7 @@ class Settlement:
     key: str | None = None
     concurrency_key: str | None = None
     again: bool = False
+    address: str | None = field(default=None, repr=False)
 
     @classmethod
     def of(cls, job: Any, processor_id: str, claim_no: int, verdict: Verdict) -> Self:

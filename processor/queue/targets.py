@@ -21,12 +21,14 @@ SHARE = 0.75
 """Of the pause of a delivery that failed, those behind it wait so long: it comes back before they are all through."""
 
 
-def failed(database: Database, id: str, owner: str | None, backoff: Backoff, wish: float | None = None) -> None:
+def failed(
+    database: Database, id: str, owner: str | None, backoff: Backoff, wish: float | None = None, url: str | None = None
+) -> None:
     """Hold everything of a webhook back after a failed try: one that is dead is asked now and then, not by each.
 
-    `wish` is for how long the address asked, in seconds.
+    `wish` is for how long the address asked, in seconds; `url` is the one that was tried: another is not held.
     """
-    mine = (webhooks.c.id == id, of_owner(owner))
+    mine = _tried(id, owner, url)
 
     def verb(connection: Connection) -> None:
         failures = connection.execute(select(webhooks.c.failures).where(*mine).with_for_update()).scalar_one_or_none()
@@ -39,16 +41,16 @@ def failed(database: Database, id: str, owner: str | None, backoff: Backoff, wis
     database.write(verb)
 
 
-def succeeded(database: Database, id: str, owner: str | None) -> None:
+def succeeded(database: Database, id: str, owner: str | None, url: str | None = None) -> None:
     """Forget earlier failures."""
-    failing = (webhooks.c.id == id, of_owner(owner), webhooks.c.failures > 0)
+    failing = (*_tried(id, owner, url), webhooks.c.failures > 0)
     database.write(lambda connection: connection.execute(update(webhooks).where(*failing).values(WELL)))
 
 
-def disable(database: Database, id: str, owner: str | None) -> bool:
+def disable(database: Database, id: str, owner: str | None, url: str | None = None) -> bool:
     """Pause a webhook of exactly this owner, because its address is gone for good; tell whether it went on so far."""
     gone = {"paused_at": now(), "paused_reason": GONE}
-    running = (webhooks.c.id == id, of_owner(owner), webhooks.c.paused_at.is_(None))
+    running = (*_tried(id, owner, url), webhooks.c.paused_at.is_(None))
     return database.write(
         lambda connection: connection.execute(update(webhooks).where(*running).values(gone)).rowcount > 0
     )
@@ -84,6 +86,11 @@ def target(database: Database, id: str, owner: str | None) -> Target | None:
         return None
     signing = tuple(secret for secret in (row.secret, row.former) if secret)
     return Target(id, row.url, signing, row.reason, row.failures, max(0.0, -float(row.passed)))
+
+
+def _tried(id: str, owner: str | None, url: str | None) -> tuple[Any, ...]:
+    """State that it is this webhook of exactly this owner, and that its address is still the one that was tried."""
+    return (webhooks.c.id == id, of_owner(owner), *(() if url is None else (webhooks.c.url == url,)))
 
 
 def of_owner(owner: str | None) -> Any:

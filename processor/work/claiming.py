@@ -110,7 +110,7 @@ class Claiming:
         if runnable.is_nothing:
             state.ledger.close(run, Outcome(Kind.RETURNED))
             return
-        spec = target_of(state, job, runnable.spec) if runnable.is_delivery else runnable.spec
+        spec = target_of(state, run, runnable.spec) if runnable.is_delivery else runnable.spec
         if isinstance(spec, Outcome):
             state.ledger.close(run, spec)
             return

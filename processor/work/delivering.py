@@ -11,9 +11,9 @@ from processor.errors import DatabaseError, DatabaseUnreachable
 from processor.happenings import MoveRefused, WebhookGone
 from processor.outcome import Kind, Outcome
 from processor.queue import targets
-from processor.queue.claim import ClaimedJob
 from processor.queue.deliveries import TYPE
 from processor.queue.settlement import Settlement
+from processor.work.ledger import Run
 from processor.work.state import State
 
 GONE = "processor.work.webhook.Gone"
@@ -22,10 +22,10 @@ SNOOZE_SECONDS = 60.0
 """A delivery whose webhook is paused, or cannot be read, looks again after so long."""
 
 
-def target_of(state: State, job: ClaimedJob, spec: dict[str, Any]) -> dict[str, Any] | Outcome:
+def target_of(state: State, run: Run, spec: dict[str, Any]) -> dict[str, Any] | Outcome:
     """Complete the spec for one delivery, or say at once what becomes of it."""
     try:
-        target = targets.target(state.database, job.concurrency_key or "", job.owner)
+        target = targets.target(state.database, run.job.concurrency_key or "", run.job.owner)
     except DatabaseError as error:
         return Outcome(Kind.SNOOZE, delay=SNOOZE_SECONDS, error_message=error.message)
     if target is None or target.paused_reason == targets.GONE:
@@ -35,6 +35,7 @@ def target_of(state: State, job: ClaimedJob, spec: dict[str, Any]) -> dict[str, 
         return Outcome(Kind.SNOOZE, delay=target.held_for or SNOOZE_SECONDS)
     if target.failures:
         state.failing.add(target.id)
+    run.address = target.url
     section = state.settings.webhooks
     facts = {"url": target.url, "secrets": target.secrets, "allow": section.allow, "timeout": section.timeout}
     return {**spec, "spec": f"{TYPE} {target.id}", "settings": facts}
@@ -58,16 +59,16 @@ def _report(state: State, one: Settlement) -> Settlement:
 
 
 def _note(state: State, one: Settlement, webhook: str) -> None:
-    outcome = one.verdict.outcome
+    outcome, url = one.verdict.outcome, one.address
     try:
         if outcome.error_type == GONE:
-            if targets.disable(state.database, webhook, one.owner):
+            if targets.disable(state.database, webhook, one.owner, url):
                 state.happenings.emit(WebhookGone(webhook))
         elif outcome.kind in _FAILED:
             wish = outcome.delay if outcome.kind is Kind.RETRY else None
-            targets.failed(state.database, webhook, one.owner, state.settings.webhooks.backoff, wish)
+            targets.failed(state.database, webhook, one.owner, state.settings.webhooks.backoff, wish, url)
         elif outcome.kind is Kind.RETURNED and webhook in state.failing:
-            targets.succeeded(state.database, webhook, one.owner)
+            targets.succeeded(state.database, webhook, one.owner, url)
             state.failing.discard(webhook)
     except DatabaseUnreachable:
         raise

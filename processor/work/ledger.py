@@ -32,6 +32,7 @@ class Run:
     started: bool = False
     stopping: str | None = None
     trace_parent: str | None = None
+    address: str | None = field(default=None, repr=False)
     events: list[Event] = field(default_factory=list)
     told_at: float = 0.0
 
@@ -160,7 +161,8 @@ def _settlement(run: Run, outcome: Outcome) -> Settlement:
         policy=run.policy,
         chance=random.random(),  # noqa: S311 - spreads retries, guards nothing
     )
-    return Settlement.of(job, run.processor_id, job.claim_no, verdict)
+    settlement = Settlement.of(job, run.processor_id, job.claim_no, verdict)
+    return settlement if run.address is None else replace(settlement, address=run.address)
 
 
 def settlement_of(orphan: Orphan, outcome: Outcome, policy: Policy) -> Settlement:

@@ -216,6 +216,26 @@ def test_an_address_that_is_gone_is_told_nothing_more(site: Site, hooks: Hooks, 
     assert (len(server.requests), len(hooks.told())) == (1, 2)
 
 
+@pytest.mark.parametrize("status", [410, 500])
+def test_an_address_that_changes_meanwhile_is_not_judged_by_the_former_one(
+    site: Site, hooks: Hooks, server: Server, status: int
+) -> None:
+    site.write(types=QUICK.replace("0.02", "1000"))
+    made, _ = hooks.make(server.url("/held"))
+    server.plan = [(status, {})]
+    deliveries.make_test(hooks.database, made.id)
+    site.start()
+    eventually(lambda: server.requests, "the try at the former one")
+    webhooks.change(hooks.database, made.id, {"url": server.url("/new")}, networks(["127.0.0.0/8"]))
+    server.let_go.set()
+    hooks.await_status("failed" if status == 410 else "scheduled")
+    found = webhooks.one(hooks.database, made.id)
+    assert (found.failures, found.held_until, found.paused_at) == (0, None, None)
+    deliveries.make_test(hooks.database, made.id)
+    hooks.await_status("completed")
+    assert [path for path, _, _ in server.requests] == ["/held", "/new"]
+
+
 @on_sqlite
 def test_a_redirect_is_not_followed(site: Site, hooks: Hooks, server: Server) -> None:
     hooks.make(server.url())

@@ -168,6 +168,21 @@ def test_a_new_address_owes_nothing_to_the_former_one(queue: Queue) -> None:
     assert still.paused_at is not None
 
 
+def test_what_became_of_a_try_says_nothing_of_another_address(queue: Queue) -> None:
+    made, _ = make(queue)
+    webhooks.change(queue.database, made.id, {"url": f"{URL}/new"})
+    targets.failed(queue.database, made.id, "ann", Backoff(), url=URL)
+    assert not targets.disable(queue.database, made.id, "ann", URL)
+    found = webhooks.one(queue.database, made.id)
+    assert (found.failures, found.held_until, found.paused_at) == (0, None, None)
+    targets.failed(queue.database, made.id, "ann", Backoff(), url=f"{URL}/new")
+    targets.succeeded(queue.database, made.id, "ann", URL)
+    assert webhooks.one(queue.database, made.id).failures == 1
+    targets.succeeded(queue.database, made.id, "ann", f"{URL}/new")
+    assert webhooks.one(queue.database, made.id).failures == 0
+    assert targets.disable(queue.database, made.id, "ann", f"{URL}/new")
+
+
 def test_a_new_secret_signs_beside_the_former_for_a_time(queue: Queue) -> None:
     made, first = make(queue)
     second = webhooks.rotate(queue.database, made.id)
