@@ -9,8 +9,8 @@ from pydantic import BaseModel
 
 from processor.api import shapes
 from processor.api.feed import JobListener
-from processor.api.masking import masked_text
 from processor.api.reader import Listener, told
+from processor.masking import masked_text
 from processor.queue.lookup import Row
 
 KEEP_ALIVE = 5.0

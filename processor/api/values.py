@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
-from processor.api.masking import masked, masked_text
 from processor.api.problems import Problem
+from processor.masking import masked, masked_text
 
 DEEPEST = 100
 """Levels of a value that is shown as JSON; parsers of others give up between 128 and 1,000."""

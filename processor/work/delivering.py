@@ -37,7 +37,13 @@ def target_of(state: State, run: Run, spec: dict[str, Any]) -> dict[str, Any] | 
         state.failing.add(target.id)
     run.address = target.url
     section = state.settings.webhooks
-    facts = {"url": target.url, "secrets": target.secrets, "allow": section.allow, "timeout": section.timeout}
+    facts = {
+        "url": target.url,
+        "secrets": target.secrets,
+        "allow": section.allow,
+        "timeout": section.timeout,
+        "mask": state.settings.serve.mask,
+    }
     return {**spec, "spec": f"{TYPE} {target.id}", "settings": facts}
 
 

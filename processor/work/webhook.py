@@ -1,4 +1,5 @@
-"""The built-in handler that tells a webhook: the payload goes out as it is, signed, to an address that was judged.
+"""The built-in handler that tells a webhook: the payload goes out as it is, signed, to an address that was judged;
+only what `[serve] mask` hides from who reads it over the API is hidden from who is told, too.
 
 The name in the address is resolved here, each time, and the connection goes to what was judged: a name that stands for
 something else a moment later changes nothing. No connection is kept, because the next delivery to the same number may
@@ -13,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import json
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http.client import responses
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,6 +23,7 @@ import httpx
 
 from processor import addresses
 from processor.context import Fail, Job, Retry
+from processor.masking import masked_body
 from processor.work.http import in_header, place, retry_after, signature
 
 CONNECT_SECONDS = 10.0
@@ -61,7 +63,7 @@ async def deliver(job: Job, settings: Mapping[str, Any]) -> Any:
 async def _send(job: Job, settings: Mapping[str, Any]) -> tuple[int, float | None]:
     """Give the status, and how long to wait, as the first address that is reached answers."""
     url = settings["url"]
-    body = job.payload_text if job.payload_text is not None else json.dumps(job.payload)
+    body = _body(job, settings["mask"])
     refused: Exception | None = None
     for number in await _judged(settings):
         try:
@@ -75,6 +77,17 @@ async def _send(job: Job, settings: Mapping[str, Any]) -> tuple[int, float | Non
         await response.aclose()
         return response.status_code, retry_after(response.headers.get("retry-after"))
     raise NotDelivered(f"{place(url)} cannot be reached: {_words(refused)}") from None
+
+
+def _body(job: Job, mask: Sequence[str]) -> str:
+    """Give what is sent: the payload letter by letter, where nothing of it is to be hidden. Raises `Fail`."""
+    text = job.payload_text if job.payload_text is not None else json.dumps(job.payload)
+    try:
+        told = json.loads(text)
+        hidden = masked_body(told, mask)
+        return text if hidden == told else json.dumps(hidden)
+    except (ValueError, RecursionError) as error:
+        raise Fail(f"Its body cannot be read, to hide what is secret in it: {error}") from None
 
 
 async def _judged(settings: Mapping[str, Any]) -> list[str]:

@@ -104,6 +104,17 @@ def test_what_was_sent_is_found_among_the_jobs(api: Api) -> None:
     assert other["id"] != made["id"]
 
 
+def test_what_is_hidden_in_an_error_is_hidden_in_what_is_told_of_it(api: Api) -> None:
+    ann = api.asks_as("ann")
+    make(ann)
+    job = api.make(ann)
+    failed = [verdict_of(one, Kind.RAISED, error_message="token=abcdef") for one in api.queue.claim(types="work")]
+    settle(api.queue.database, failed)
+    assert ann.get(f"/api/v1/jobs/{job}").json()["error_message"] == "token=***"
+    [told] = ann.get("/api/v1/jobs", params={"type": TYPE}).json()["items"]
+    assert ann.get(f"/api/v1/jobs/{told['id']}").json()["payload"]["data"]["error_message"] == "token=***"
+
+
 def test_webhooks_of_another_owner_do_not_exist(api: Api) -> None:
     ann, bob, admin = api.asks_as("ann"), api.asks_as("bob"), api.asks_as(None, "admin")
     of_ann, of_all = make(ann), make(admin)

@@ -143,6 +143,17 @@ def test_the_end_of_a_job_arrives_signed(site: Site, hooks: Hooks, server: Serve
         assert secret not in text and secret.removeprefix("whsec_") not in text
 
 
+@on_sqlite
+def test_what_the_configuration_hides_is_hidden_from_who_is_told(site: Site, hooks: Hooks, server: Server) -> None:
+    site.write(types=f'{QUICK}[serve]\nmask = ["attempt"]\n')
+    hooks.make(server.url(), with_result=True)
+    site.insert("quick", {"owner": "ann"})
+    site.drain()
+    [(_, _, body)] = server.requests
+    told = json.loads(body)["data"]
+    assert (told["attempt"], told["result"]) == (1, {"attempt": "***"})
+
+
 def test_it_is_told_again_until_it_is_taken_and_is_the_same_message(site: Site, hooks: Hooks, server: Server) -> None:
     _, secret = hooks.make(server.url("/hook?token=abc"))
     server.plan = [(500, {}), (404, {})]

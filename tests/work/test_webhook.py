@@ -1,11 +1,13 @@
 """To which number a delivery goes, whatever its name stands for by then."""
 
 import asyncio
+import json
 import socket
 import threading
 from typing import Any
 
 import pytest
+from standardwebhooks import Webhook as Receiver
 
 from processor.context import Fail, Job
 from processor.work.webhook import NotDelivered, deliver
@@ -16,14 +18,15 @@ __all__ = ["server"]
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
-def send(to: Server | str) -> Any:
+def send(to: Server | str, body: str = "{}") -> Any:
     settings = {
         "url": to if isinstance(to, str) else to.url(host="hooks.example"),
         "secrets": (SECRET,),
         "allow": ("127.0.0.1", "127.0.0.2"),
         "timeout": 20.0,
+        "mask": ("token",),
     }
-    job = Job(7, "jobtable.webhook", {}, payload_text="{}")
+    job = Job(7, "jobtable.webhook", {}, payload_text=body)
     return asyncio.run(deliver(job, settings))
 
 
@@ -65,6 +68,38 @@ def test_a_broken_answer_is_tried_again_and_says_nothing_secret(server: Server) 
     with pytest.raises(NotDelivered, match=r"broke off|answered") as error:
         send(server.url("/hook?token=abc"))
     assert "abc" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("told", "arrives"),
+    [
+        ({"result": {"api_token": 1, "pages": 2}}, {"result": {"api_token": "***", "pages": 2}}),
+        ({"error_message": "refused: token=abc"}, {"error_message": "refused: token=***"}),
+    ],
+)
+def test_a_receiver_sees_no_secret_that_is_hidden_from_readers(
+    server: Server, monkeypatch: pytest.MonkeyPatch, told: dict[str, Any], arrives: dict[str, Any]
+) -> None:
+    stands_for(monkeypatch, "127.0.0.1")
+    rest = {"id": 7, "error_message": None}
+    send(server, json.dumps({"type": "job.failed", "data": {**rest, **told}}))
+    [(_, headers, body)] = server.requests
+    assert json.loads(body) == {"type": "job.failed", "data": {**rest, **arrives}}
+    Receiver(SECRET).verify(body, headers)
+
+
+def test_what_hides_nothing_arrives_letter_by_letter(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    stands_for(monkeypatch, "127.0.0.1")
+    written = '{"data":  {"result": [1.00, 1e2, "\\u00e9"]}}'
+    send(server, written)
+    assert [body.decode() for _, _, body in server.requests] == [written]
+
+
+def test_nothing_goes_out_in_which_nobody_can_look_for_secrets(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    stands_for(monkeypatch, "127.0.0.1")
+    with pytest.raises(Fail, match="cannot be read"):
+        send(server, '{"data": {"result": ' + "[" * 200_000 + '{"token": 1}' + "]" * 200_000 + "}}")
+    assert server.requests == []
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,13 @@ from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 from processor.api import shapes
 from processor.api.access import Caller
 from processor.api.cursors import cursor_after, read_cursor
-from processor.api.masking import masked_text
 from processor.api.service import Guarded, Reader, Served, Service
 from processor.api.values import shown
 from processor.errors import Refused
 from processor.lifecycle import Status
+from processor.masking import masked_body, masked_text
 from processor.queue import lookup
+from processor.queue.deliveries import TYPE as DELIVERY
 from processor.queue.explain import Finding
 from processor.queue.explain import explain as explain_job
 from processor.queue.lookup import Filter
@@ -105,6 +106,8 @@ def one(job_id: shapes.JobId, service: Served, caller: Reader) -> Any:
 def whole(service: Service, row: lookup.Row) -> lookup.Row:
     """Give a row with all its columns for an answer."""
     values = {name: shown(row[name], service.mask) for name in ("payload", "result")}
+    if row["type"] == DELIVERY:
+        values["payload"] = masked_body(values["payload"], service.mask)  # an error's text is in it
     return {**summary(service, row), **values, "children": lookup.children(service.database, row["id"])}
 
 

@@ -8,9 +8,9 @@ from fastapi import APIRouter, Path, Request, Response
 
 from processor.api import shapes
 from processor.api.access import Caller
-from processor.api.masking import masked_text
 from processor.api.service import Guarded, Reader, Served, Service, Writer, say_where
 from processor.errors import Forbidden, Refused
+from processor.masking import masked_text
 from processor.queue import deliveries
 from processor.queue import webhooks as queue
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from processor.api.masking import masked, masked_text
+from processor.masking import masked, masked_text
 
 PATTERNS = ("password", "secret", "token", "authorization", "api_key")
 

@@ -30,6 +30,18 @@ def masked(value: Any, patterns: Iterable[str]) -> Any:
     return top[0]
 
 
+def masked_body(body: Any, patterns: Iterable[str]) -> Any:
+    """Give what a webhook is told with secrets of its job's result and error hidden, as the API hides them."""
+    data = body.get("data") if isinstance(body, dict) else None
+    if not isinstance(data, dict):
+        return body
+    patterns = tuple(patterns)
+    told = {"result": masked(data["result"], patterns)} if "result" in data else {}
+    if isinstance(data.get("error_message"), str):
+        told["error_message"] = masked_text(data["error_message"], patterns)
+    return {**body, "data": {**data, **told}}
+
+
 def _items(container: Any) -> Iterable[tuple[Any, Any]]:
     return list(container.items()) if isinstance(container, dict) else enumerate(container)
 
