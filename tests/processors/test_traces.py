@@ -29,6 +29,7 @@ class Collector:
 
     def __init__(self, hangs: bool = False) -> None:
         self.spans: list[Span] = []
+        self.services: set[str] = set()
         self.asked = threading.Event()
         self.leave = threading.Event()
         collector = self
@@ -41,6 +42,8 @@ class Collector:
                     collector.leave.wait()
                 if self.headers.get("Content-Encoding") is None:
                     request = ExportTraceServiceRequest.FromString(body)
+                    said = [pair for resource in request.resource_spans for pair in resource.resource.attributes]
+                    collector.services |= {pair.value.string_value for pair in said if pair.key == "service.name"}
                     scopes = [scope for resource in request.resource_spans for scope in resource.scope_spans]
                     collector.spans += [span for scope in scopes for span in scope.spans]
                 self.send_response(200)
@@ -115,7 +118,8 @@ def test_without_traces_a_handler_gets_the_traceparent_of_its_row(site: Site) ->
 
 def test_a_producer_its_attempts_and_their_handler_are_one_trace(site: Site, collector: Collector) -> None:
     traced(site, collector.endpoint)
-    job = site.insert("spanned", {"trace_parent": PARENT}, endpoint=collector.endpoint)
+    hidden = {"owner": "hidden owner", "key": "hidden key", "subject": "hidden subject"}
+    job = site.insert("spanned", {"trace_parent": PARENT, **hidden}, endpoint=collector.endpoint)
     processor = site.start()
     site.await_status("completed", job)
     site.await_status("completed", job + 1)
@@ -135,13 +139,16 @@ def test_a_producer_its_attempts_and_their_handler_are_one_trace(site: Site, col
             "messaging.system": "jobtable",
             "messaging.destination.name": "spanned",
             "messaging.message.id": str(job),
+            "messaging.operation.name": "process",
             "messaging.operation.type": "process",
             "jobtable.attempt": 2,
             "jobtable.outcome": "completed",
             "jobtable.reason": "done",
         }.items()
     )
-    assert "not yet" not in str(collector.spans)
+    assert facts(second)["jobtable.wait_seconds"] >= 0
+    assert (facts(first)["error.type"], "error.type" in facts(second)) == ("retry", False)
+    assert not [text for text in ("not yet", "hidden", collector.endpoint) if text in str(collector.spans)]
 
 
 def test_a_job_without_a_producers_span_begins_a_trace(site: Site, collector: Collector) -> None:
@@ -151,6 +158,19 @@ def test_a_job_without_a_producers_span_begins_a_trace(site: Site, collector: Co
     [span] = collector.named("process told")
     assert span.parent_span_id == b""
     assert result(site, job)[:52] == f"00-{span.trace_id.hex()}-{span.span_id.hex()}"
+
+
+@pytest.mark.parametrize("db", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(("given", "seen"), [({}, "jobtable"), ({"OTEL_SERVICE_NAME": "the shop"}, "the shop")])
+def test_the_variables_of_the_sdk_count(
+    site: Site, collector: Collector, monkeypatch: pytest.MonkeyPatch, given: dict[str, str], seen: str
+) -> None:
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    traced(site, collector.endpoint)
+    site.insert("told")
+    site.drain()
+    assert collector.services == {seen}
 
 
 @pytest.mark.parametrize("db", ["sqlite"], indirect=True)

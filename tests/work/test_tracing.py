@@ -6,8 +6,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
-from processor.happenings import Happenings
+from processor.happenings import Happenings, OutcomeStale
 from processor.queue.taking import ClaimedJob
 from processor.sections import Traces
 from processor.work import tracing
@@ -21,9 +22,9 @@ TRACES = Path(__file__).parents[2] / "docs" / "traces.md"
 JOB = ClaimedJob(7, 1, "told", 1, "{}", 2, None, None, None, None, None, None, 0, None, False, 0.5)
 
 
-def begun(collector: Collector) -> Tracing:
+def begun(collector: Collector, happenings: Happenings | None = None) -> Tracing:
     """Give the spans of a processor, of which one is open."""
-    found = Tracing(Traces(enabled=True, endpoint=collector.endpoint), Happenings())
+    found = Tracing(Traces(enabled=True, endpoint=collector.endpoint), happenings or Happenings())
     found.begin(JOB, None)
     return found
 
@@ -44,6 +45,16 @@ def test_a_span_that_is_open_when_a_processor_stops_leaves_with_it(collector: Co
     [span] = collector.named("process told")
     assert "jobtable.outcome" not in facts(span)
     assert [event.name for event in span.events] == ["claimed"]
+
+
+def test_an_attempt_that_came_too_late_says_so(collector: Collector) -> None:
+    happenings = Happenings()
+    spans = begun(collector, happenings)
+    happenings.emit(OutcomeStale(JOB.id, JOB.type, JOB.attempt, "returned"))
+    spans.stop()
+    [span] = collector.named("process told")
+    assert (facts(span)["jobtable.outcome"], facts(span)["jobtable.reason"]) == ("refused", "stale")
+    assert span.status.code == Status.STATUS_CODE_ERROR
 
 
 def test_a_stop_waits_for_the_last_spans_to_leave() -> None:
