@@ -532,3 +532,12 @@ def test_keys_of_a_provider_are_beside_the_file_or_where_they_were_typed(file: P
     assert typed.jwt.keys == (here / "a.pem", here / "b.pem")
     assert load(file, f"[jwt]\njwks = 'http://127.0.0.1:8080/jwks'\n{rest}").jwt.is_on
     assert not load(file).jwt.is_on
+
+
+def test_a_delivery_is_tried_ten_times_in_about_a_day() -> None:
+    """So docs/webhooks.md promises, in words."""
+    webhooks = s.Webhooks()
+    pauses = [webhooks.backoff.seconds(attempt, 0.5) for attempt in range(1, webhooks.max_attempts)]
+    assert pauses[:3] == [10.0, 40.0, 160.0]
+    assert (len(pauses), max(pauses)) == (9, 6 * 3600.0)
+    assert 20 * 3600 < sum(pauses) < 26 * 3600

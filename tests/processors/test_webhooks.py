@@ -198,6 +198,31 @@ def test_a_processor_that_dies_while_it_tells_tells_it_again_as_the_same(
     assert len(set(server.ids())) == 1
 
 
+@pytest.mark.parametrize(
+    ("status", "at", "ends", "asked"),
+    [
+        (200, "processor.work.settling:settle:before", "completed", 2),
+        (410, "processor.queue.targets:disable:after", "cancelled", 1),
+        (500, "processor.queue.targets:failed:after", "completed", 2),
+    ],
+    ids=["before it is written", "after it was gone", "after it was held back"],
+)
+def test_a_processor_that_dies_after_an_answer_leaves_its_delivery_to_others(
+    site: Site, hooks: Hooks, server: Server, status: int, at: str, ends: str, asked: int
+) -> None:
+    made, _ = hooks.make(server.url())
+    server.plan = [(status, {})]
+    deliveries.make_test(hooks.database, made.id)
+    dying = site.start("--drain", program=["-m", "tests.processors.crashing", at])
+    assert dying.wait() == -signal.SIGKILL
+    assert len(server.requests) == 1
+    assert [row["status"] for row in hooks.told()] == ["running"]
+    site.start()
+    hooks.await_status(ends)
+    assert len(server.requests) == asked
+    assert len(set(server.ids())) == 1
+
+
 @on_sqlite
 def test_who_asks_for_time_gets_it(site: Site, hooks: Hooks, server: Server) -> None:
     hooks.make(server.url())
@@ -373,6 +398,45 @@ def test_where_nobody_listens_it_is_tried_as_often_as_it_may_be(site: Site, hook
     [told] = hooks.await_status("failed")
     assert told["attempt"] == 2
     assert "cannot be reached: ConnectError" in told["error_message"]
+
+
+@on_sqlite
+def test_of_a_delivery_that_failed_for_good_its_owner_hears(site: Site, hooks: Hooks, server: Server) -> None:
+    hooks.make(server.url())
+    server.plan = [(410, {})]
+    told = "SELECT owner, type, status FROM notifications ORDER BY id"
+    site.insert("quick", {"owner": "ann"})
+    site.start()
+    hooks.await_status("failed")
+    assert site.db.rows(told) == [("ann", "quick", "completed"), ("ann", TYPE, "failed")]
+    for webhook in webhooks.list_all(hooks.database):
+        webhooks.resume(hooks.database, webhook.id)
+    site.command("retry", str(hooks.told()[0]["id"]))
+    hooks.await_status("completed")
+    assert len(set(server.ids())) == 1
+    assert len(server.requests) == 2
+
+
+@on_sqlite
+def test_with_a_webhook_what_is_under_way_is_stopped(site: Site, hooks: Hooks, server: Server) -> None:
+    made, _ = hooks.make(server.url("/held"))
+    deliveries.make_test(hooks.database, made.id)
+    processor = site.start()
+    eventually(lambda: server.requests, "the try")
+    webhooks.remove(hooks.database, made.id)
+    processor.await_event("job_stop_requested", type=TYPE)
+    [told] = hooks.await_status("cancelled")
+    assert (told["reason"], len(server.requests)) == ("asked", 1)
+
+
+@on_sqlite
+def test_a_type_of_ones_own_takes_the_place_of_what_tells(site: Site, hooks: Hooks, server: Server) -> None:
+    site.write(types=f'{QUICK}[types."{TYPE}"]\npython = "deeds:nothing"\n')
+    made, _ = hooks.make(server.url())
+    deliveries.make_test(hooks.database, made.id)
+    site.drain()
+    assert [(row["status"], row["error_message"]) for row in hooks.told()] == [("completed", None)]
+    assert server.requests == []
 
 
 @on_sqlite

@@ -184,6 +184,14 @@ def test_a_verdict_that_is_sent_twice_is_told_once(queue: Queue) -> None:
     assert len(made(queue)) == 1
 
 
+def test_what_a_plain_update_ends_is_not_told(queue: Queue) -> None:
+    make(queue)
+    queue.insert("type", "'a'")
+    queue.rows("UPDATE jobs SET status = 'completed', finished_at = created_at")
+    assert queue.claim() == []
+    assert made(queue) == []
+
+
 def test_a_further_try_is_no_end(queue: Queue) -> None:
     make(queue)
     queue.insert("type, max_attempts", "'a', 2")

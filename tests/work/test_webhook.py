@@ -44,6 +44,23 @@ def test_where_nobody_listens_at_the_first_number_the_next_is_tried(
     assert [headers["host"] for _, headers, _ in server.requests] == [f"hooks.example:{server.server_port}"]
 
 
+def test_a_name_that_stands_for_something_else_a_moment_later_changes_nothing(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, asked = socket.getaddrinfo, list[str]()
+
+    def changing(host: str, *rest: Any, **more: Any) -> Any:
+        if host != "hooks.example":
+            return real(host, *rest, **more)
+        asked.append(host)
+        number = "127.0.0.1" if len(asked) == 1 else "127.0.0.3"
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (number, server.server_port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", changing)
+    assert send(server) == {"status": 200}
+    assert asked == ["hooks.example"]
+
+
 def test_nothing_is_sent_where_one_number_is_not_public(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     stands_for(monkeypatch, "127.0.0.1", "127.0.0.3")
     with pytest.raises(Fail, match="in a private network"):
