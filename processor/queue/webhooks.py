@@ -159,14 +159,13 @@ def pause(database: Database, id: str, reason: str = ASKED) -> None:
     """Let it tell nothing: of what ends meanwhile it never will; deliveries that wait are kept. Raises `NotFound`."""
     first = func.coalesce(webhooks.c.paused_at, now())
     values = {"paused_at": first, "paused_reason": func.coalesce(webhooks.c.paused_reason, reason)}
-    _change(database, id, lambda webhook: values)
-    control.pause(database, _deliveries(id))
+    control.pause(database, _deliveries(id, _change(database, id, lambda webhook: values)))
 
 
 def resume(database: Database, id: str) -> None:
     """Let it tell again, and first what was kept. Raises `NotFound`."""
-    _change(database, id, lambda webhook: {"paused_at": None, "paused_reason": None, **WELL})
-    control.resume(database, _deliveries(id))
+    goes_on = {"paused_at": None, "paused_reason": None, **WELL}
+    control.resume(database, _deliveries(id, _change(database, id, lambda webhook: goes_on)))
 
 
 def rotate(database: Database, id: str, keep: float = FORMER_SECONDS) -> str:
@@ -190,29 +189,35 @@ def rotate(database: Database, id: str, keep: float = FORMER_SECONDS) -> str:
 
 def remove(database: Database, id: str) -> None:
     """Delete a webhook and cancel its deliveries that wait. Raises `NotFound`."""
+    owner = one(database, id).owner
     gone = delete(webhooks).where(webhooks.c.id == id)
     if not database.write(lambda connection: connection.execute(gone).rowcount):
         raise _not_found(id)
-    control.cancel(database, _deliveries(id), lambda type_, status: False)  # who deletes it knows
+    control.cancel(database, _deliveries(id, owner), lambda type_, status: False)  # who deletes it knows
 
 
-def _change(database: Database, id: str, values: Callable[[Any], Mapping[str, Any]]) -> None:
-    """Give a webhook the values that follow from what it is, while nobody else changes it. Raises `NotFound`."""
+def _change(database: Database, id: str, values: Callable[[Any], Mapping[str, Any]]) -> str | None:
+    """Give a webhook the values that follow from what it is, while nobody else changes it; give its owner.
+
+    Raises `NotFound`.
+    """
     mine = webhooks.c.id == id
-    with_it = select(webhooks.c.url, webhooks.c.paused_reason).where(mine).with_for_update()
+    with_it = select(webhooks.c.url, webhooks.c.owner, webhooks.c.paused_reason).where(mine).with_for_update()
 
-    def verb(connection: Connection) -> bool:
+    def verb(connection: Connection) -> str | None:
         webhook = connection.execute(with_it).one_or_none()
-        if webhook is not None and (changed := values(webhook)):
+        if webhook is None:
+            raise _not_found(id)
+        if changed := values(webhook):
             connection.execute(update(webhooks).where(mine).values(dict(changed)))
-        return webhook is not None
+        return None if webhook.owner is None else str(webhook.owner)
 
-    if not database.write(verb):
-        raise _not_found(id)
+    return database.write(verb)
 
 
-def _deliveries(id: str) -> Filter:
-    return Filter(types=(TYPE,), subject=subject_of(id))
+def _deliveries(id: str, owner: str | None) -> Filter:
+    """Find what is sent to a webhook, and not what another owner says is; None: of an operator's all that says so."""
+    return Filter(types=(TYPE,), subject=subject_of(id), owner=owner)
 
 
 def _not_found(id: str) -> NotFound:

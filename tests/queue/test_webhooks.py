@@ -248,6 +248,20 @@ def test_with_a_webhook_its_deliveries_go(queue: Queue) -> None:
     assert [one.id for one in webhooks.list_all(queue.database)] == [other.id]
 
 
+def test_what_another_owner_says_is_a_delivery_is_left_alone(queue: Queue) -> None:
+    """Anybody may write a type and a subject."""
+    made, _ = make(queue)
+    end_one(queue)
+    queue.insert("type, owner, subject", f"'{TYPE}', 'bob', 'webhook:{made.id}'")
+    webhooks.pause(queue.database, made.id)
+    assert deliveries_of(queue, made) == ["paused", "pending"]
+    queue.rows(f"UPDATE jobs SET status = 'paused' WHERE type = '{TYPE}'")
+    webhooks.resume(queue.database, made.id)
+    assert deliveries_of(queue, made) == ["pending", "paused"]
+    webhooks.remove(queue.database, made.id)
+    assert deliveries_of(queue, made) == ["cancelled", "paused"]
+
+
 def test_a_test_is_a_delivery_about_no_job(queue: Queue) -> None:
     made, _ = make(queue)
     ids = {deliveries.make_test(queue.database, made.id) for _ in range(2)}
