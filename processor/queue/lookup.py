@@ -56,7 +56,7 @@ class Filter:
             if getattr(self, name) is not None
         ]
         if self.text is not None:
-            wanted.append(or_(*(jobs.c[name].icontains(self.text, autoescape=True) for name in TEXT_COLUMNS)))
+            wanted.append(has_text(jobs, self.text))
         if self.run_later:
             wanted.append(or_(is_(Status.SCHEDULED), and_(is_(Status.PENDING), jobs.c.run_at > now())))
         return wanted + self._ages(database)
@@ -69,6 +69,11 @@ class Filter:
             *(jobs.c.created_at >= instant for instant in earliest if instant is not None),
             *(jobs.c.created_at < instant for instant in latest if instant is not None),
         ]
+
+
+def has_text(rows: Any, text: str) -> ColumnElement[bool]:
+    """State that a text is a part of one of the `TEXT_COLUMNS`."""
+    return or_(*(rows.c[name].icontains(text, autoescape=True) for name in TEXT_COLUMNS))
 
 
 SUMMARY = (
@@ -100,7 +105,7 @@ def jobs_page(
     With a text a page may be short, or empty, and yet not the last: `text_floor` tells where to go on. Who goes on
     gives it as `floor` (0: none): rows that come and go between two looks would move it.
     """
-    statement = _newest_first(_summaries(database), database, which, before_id).limit(limit)
+    statement = _newest_first(summaries(database), database, which, before_id).limit(limit)
     if floor is None:
         floor = text_floor(database, which, before_id=before_id)
     if floor:
@@ -126,7 +131,8 @@ def _newest_first(statement: Select[Any], database: Database, which: Filter, bef
     return statement.where(*which.conditions(database), *below).order_by(jobs.c.id.desc())
 
 
-def _summaries(database: Database) -> Select[Any]:
+def summaries(database: Database) -> Select[Any]:
+    """Begin a statement that reads the columns of `SUMMARY` and how long the latest attempt ran."""
     return select(*(jobs.c[name] for name in SUMMARY), _seconds(database))
 
 

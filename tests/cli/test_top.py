@@ -145,6 +145,26 @@ def test_a_type_is_paused_and_resumed(local: Jobtable) -> None:
     quit(top)
 
 
+def test_what_waits_is_shown_in_the_order_in_which_it_will_run(configured: Jobtable, db: Database) -> None:
+    (configured.folder / "jobtable.toml").write_text(
+        (configured.folder / "jobtable.toml").read_text().replace("[processor]", "[processor]\nmax_concurrent = 1")
+    )
+    running = configured.enqueue("read")
+    processor = configured.start("run")
+    top = configured.on_a_terminal("top", lines=40)
+    top.see("25 % until half")
+    many = ", ".join(["('nobody', 9)"] * 150)
+    db.rows(f"INSERT INTO jobs (type, priority) VALUES {many}")
+    order = [configured.enqueue("read", "--priority", priority) for priority in (5, 1, 9)]
+    first, second, third = order[2], order[0], order[1]
+    top.see("due, every slot is taken", "no processor runs its type", "waiting, next to run on top, the first 100")
+    assert jobs_of(top.text())[:5] == [str(running), str(first), str(second), str(third), str(running + 1)]
+    quit(top)
+    for name in ("half", "go"):
+        (configured.folder / name).touch()
+    end(processor)
+
+
 def test_it_explains_filters_and_helps(local: Jobtable) -> None:
     local.enqueue("read", "--subject", "chapter:7", "--in", "2h")
     local.enqueue("fail", "--owner", "ada")

@@ -16,6 +16,7 @@ from processor.queue.news import Choice
 from processor.queue.rules import Rules
 from processor.queue.settle import settle
 from processor.queue.statistics import statistics
+from processor.queue.upcoming import running, upcoming
 from tests.queue.conftest import Queue, verdict_of
 from tests.queue.test_firing import let_pass, put
 
@@ -110,6 +111,18 @@ def test_a_type_is_not_read_whose_first_row_is_worse_than_all_that_is_claimed(qu
         assert [job.type for job in queue.claim(types=types, jobs=10)] == [*"aaaabaaaaa"]
     by_type = [one for one in sent if re.search(r"WHERE jobs\.type = (\?|%\(wanted\)s) AND", one[0])]
     assert len(by_type) == (0 if queue.database.dialect.claims_in_one_statement else 2)
+
+
+@pytest.mark.parametrize("text", [None, "nothing has it"])
+def test_what_runs_and_what_is_next_are_read_by_indexes(full: Queue, text: str | None) -> None:
+    with heard(full) as sent:
+        found = running(full.database, text=text) + upcoming(full.database, open_=["a"], closed=["b"], text=text)
+    assert bool(found) is (text is None)
+    for statement, parameters in sent:
+        plan = _plan(full, statement, parameters)
+        assert not re.search(BAD[full.kind], plan), f"{statement}\n\n{plan}"
+        if "jobs.type = " in statement:
+            assert _goes_by("jobs_due", plan), f"{statement}\n\n{plan}"
 
 
 def test_those_who_listen_are_served_by_the_numbers_of_their_jobs(queue: Queue) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from processor.cli.jobs import state, trouble
 from processor.cli.shown import STYLES, Row, span, visible
-from processor.cli.top.reading import SHOWN, Overview
+from processor.cli.top.reading import SHOWN, Overview, takes
 from processor.lifecycle import Reason, Status
 from processor.queue.statistics import RECENT
 
@@ -36,21 +36,19 @@ class Line:
 
 
 def job_lines(seen: Overview) -> list[Line]:
-    """Give what runs, the longest first, then what waits and why, what is for later last, then what failed."""
-    by_start = sorted(seen.running, key=lambda row: (row["started_at"] or seen.now, row["id"]))
-    by_time = sorted(seen.waiting, key=lambda row: bool(row["run_at"] and row["run_at"] > seen.now))
-    running = [_line(row, _progress(row), age(row["seconds"])) for row in by_start]
-    waiting = [_line(row, _why(seen, row), _since(seen, row["created_at"])) for row in by_time]
+    """Give what runs, the longest first, then what waits and why, what is to run next first, then what failed."""
+    running = [_line(row, _progress(row), age(row["seconds"])) for row in seen.running]
+    waiting = [_line(row, _why(seen, row), _since(seen, row["created_at"])) for row in seen.waiting]
     failed = [_line(row, _failure(row), _since(seen, row["finished_at"])) for row in seen.failed]
     return [
-        *_part("running", "cyan", running, SHOWN),
-        *_part("waiting", "magenta", waiting, SHOWN),
-        *_part("failed in the last 24 hours", "red", failed, RECENT),
+        *_part("running", "cyan", running, SHOWN, "the longest"),
+        *_part("waiting, next to run on top", "magenta", waiting, SHOWN, "the first"),
+        *_part("failed in the last 24 hours", "red", failed, RECENT, "the newest"),
     ]
 
 
-def _part(title: str, style: str, lines: list[Line], most: int) -> list[Line]:
-    cut = f", the newest {most}" if len(lines) >= most else ""
+def _part(title: str, style: str, lines: list[Line], most: int, which: str) -> list[Line]:
+    cut = f", {which} {most}" if len(lines) >= most else ""
     return [Line((("", ""), (f"{title}{cut}", f"bold {style}"))), *lines] if lines else []
 
 
@@ -99,18 +97,28 @@ def _why(seen: Overview, row: Row) -> Cell:
         return _WAITS_FOR.get(row["reason"], state(row)), "magenta"
     if seen.is_paused(type_):
         return "its type is paused", "magenta"
-    if not seen.live:
-        return "no processor is alive", "yellow"
     if type_ not in seen.live:
-        return "no processor runs its type", "yellow"
+        return _nobody(seen), "yellow"
     if row["run_at"] is not None and row["run_at"] > seen.now:
         again = {Reason.RETRY: ", next try", Reason.SNOOZE: ", as it asked"}.get(row["reason"], "")
         return f"due in {span((row['run_at'] - seen.now).total_seconds())}{again}", "dim"
-    limit = seen.limit(type_)
-    running = seen.counted.number(Status.RUNNING, type_)
+    return _room(seen, type_), ""
+
+
+def _nobody(seen: Overview) -> str:
+    if any(takes(row) for row in seen.processors):
+        return "no processor runs its type"
+    return "every processor drains" if seen.is_anybody_alive else "no processor is alive"
+
+
+def _room(seen: Overview, type_: str) -> str:
+    limit, running = seen.limit(type_), seen.counted.number(Status.RUNNING, type_)
     if limit is not None and running >= limit:
-        return f"its type is at its limit, {running} of {limit}", ""
-    return "due", ""
+        return f"due, its type is at its limit, {running} of {limit}"
+    free_at = seen.rate_free_at(type_)
+    if free_at is not None:
+        return f"due, the rate of its type is used up for {span((free_at - seen.now).total_seconds())}"
+    return "due, every slot is taken" if seen.is_full(type_) else "due"
 
 
 def _failure(row: Row) -> Cell:
@@ -162,7 +170,7 @@ def _number(count: int) -> str:
 
 
 def processor_lines(seen: Overview) -> list[Line]:
-    """Give each processor that counts as alive."""
+    """Give each processor that is not known to have ended."""
     return [_processor_line(row) for row in seen.processors]
 
 

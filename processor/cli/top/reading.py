@@ -5,7 +5,7 @@ Every statement stands for itself and none keeps a transaction open.
 
 import json
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -13,8 +13,8 @@ from processor.cli.shown import Row
 from processor.lifecycle import FINAL, Status
 from processor.queue import lookup
 from processor.queue.living import rules_of_all
-from processor.queue.lookup import Filter
 from processor.queue.statistics import latest, statistics
+from processor.queue.upcoming import running, upcoming
 
 if TYPE_CHECKING:
     from processor.db import Database
@@ -29,8 +29,6 @@ FAILED_WINDOW = 86_400.0
 COUNT_SECONDS = 1.0
 SHARE = 10
 """Counting rests at least so many times as long as it took: a table of a million rows is not counted all the time."""
-
-WAITING = (Status.PENDING, Status.WAITING, Status.SCHEDULED, Status.PAUSED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +46,10 @@ class Counted:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """What is seen at one moment. `said` is what people set, by type; `live` the types that processors run."""
+    """What is seen at one moment.
+
+    `said` is what people set, by type; `live` the types that processors run; `waiting` begins with what is to run next.
+    """
 
     now: datetime
     processors: list[Row]
@@ -75,6 +76,25 @@ class Overview:
         own = None if rules is None else rules.max_concurrent
         return own if by_people is None else int(by_people)
 
+    def rate_free_at(self, type_: str) -> datetime | None:
+        """Give until when nothing of a type is started, because its rate is used up."""
+        free_at: datetime | None = self.said.get(type_, {}).get("rate_free_at")
+        return free_at if free_at is not None and free_at > self.now else None
+
+    @property
+    def is_anybody_alive(self) -> bool:
+        return not all(row["lease_over"] for row in self.processors)
+
+    def is_full(self, type_: str) -> bool:
+        """Tell whether no processor that runs a type has a slot left."""
+        able = [row for row in self.processors if takes(row) and type_ in json.loads(row["types"])]
+        return all(row["running"] >= row["max_concurrent"] for row in able)
+
+
+def takes(processor: Row) -> bool:
+    """Tell whether a processor starts jobs: it lives, and does not drain."""
+    return processor["status"] == "live" and not processor["drain_requested"] and not processor["lease_over"]
+
 
 @dataclass
 class Reader:
@@ -89,26 +109,29 @@ class Reader:
     def read(self) -> Overview:
         """Read what there is to see. Raises `DatabaseError`."""
         processors = lookup.processors_page(self.database, limit=SHOWN)
-        alive = [json.loads(row["types"]) for row in processors if not row["lease_over"]]
-        live = frozenset(name for types in alive for name in types)
-        which = Filter(text=self.text or None)
+        live = frozenset(name for row in processors if takes(row) for name in json.loads(row["types"]))
+        said = {row["name"]: row for row in lookup.types(self.database)}
+        counted = self._count(live)
         return Overview(
             now=lookup.database_now(self.database).astimezone(UTC),
             processors=processors,
-            running=self._jobs(replace(which, statuses=(Status.RUNNING,))),
-            waiting=self._jobs(replace(which, statuses=WAITING)),
+            running=running(self.database, text=self.text or None, limit=SHOWN),
+            waiting=self._waiting(live, said, counted),
             failed=[row for row in latest(self.database, Status.FAILED, seconds=FAILED_WINDOW) if self._wanted(row)],
-            said={row["name"]: row for row in lookup.types(self.database)},
+            said=said,
             live=live,
-            counted=self._count(live),
+            counted=counted,
         )
 
     def count_again(self) -> None:
         """Let the next reading count: something was changed."""
         self._count_again_at = 0.0
 
-    def _jobs(self, which: Filter) -> list[Row]:
-        return lookup.jobs_page(self.database, which, limit=SHOWN)
+    def _waiting(self, live: frozenset[str], said: dict[str, Row], counted: Counted) -> list[Row]:
+        due = {type_ for status, type_ in counted.active if status == Status.PENDING}
+        open_ = {type_ for type_ in due & live if not said.get(type_, {}).get("is_paused")}
+        text = self.text or None
+        return upcoming(self.database, open_=open_, closed=due - open_, text=text, limit=SHOWN)
 
     def _wanted(self, row: Row) -> bool:
         return any(self.text.lower() in str(row[name] or "").lower() for name in lookup.TEXT_COLUMNS)
