@@ -130,7 +130,7 @@ class Settings(Section):
 
 
 def load(
-    path: Path | None = None,
+    path: Path | str | None = None,
     environ: Mapping[str, str] | None = None,
     flags: Mapping[str, Any] | None = None,
 ) -> Settings:
@@ -141,7 +141,7 @@ def load(
     Raises SettingsError with every problem found.
     """
     environ = os.environ if environ is None else environ
-    file = layers.find_file(path, environ)
+    file = layers.find_file(None if path is None else Path(path), environ)
     in_file = layers.from_file(file, Settings) if file is not None else {}
     typed = layers.merge(layers.from_environment(environ, Settings, in_file), layers.from_flags(flags or {}))
     written = layers.merge(in_file, {keys: _from_here(keys[-1], setting) for keys, setting in typed.items()})

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
 
@@ -74,7 +74,7 @@ def application(
 ) -> FastAPI:
     """Make the application. Without a `database` it opens the one of the settings, and closes it at its end.
 
-    Mounted in another one it has no end of its own: `app.state.service.database.close()` is for who mounts it then.
+    Mounted in another one it has no end of its own: its lifespan is for the lifespan of the other one to enter.
     `is_loopback` says that only this machine reaches it, which lets everybody in as long as there is no token. `tell`
     hears of what an operator should know; without it lines are written to the standard error.
     """
@@ -145,6 +145,7 @@ def _closing(database: Database | None) -> Any:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
+        app.state.service.end_streams()
         if database is not None:
             database.close()
 
@@ -174,7 +175,9 @@ def _describe(app: FastAPI) -> None:
     app.openapi = described  # type: ignore[method-assign]
 
     @app.get(f"{PREFIX}/openapi.json", include_in_schema=False)
-    def description(service: Served) -> JSONResponse:  # in a thread: it asks the database
+    def description(request: Request, service: Served) -> JSONResponse:  # in a thread: it asks the database
         ways: list[dict[str, list[str]]] = [{"token": []}, {"session": []}]
         security = [{}, *ways] if service.doorkeeper.is_open else ways
-        return JSONResponse({**app.openapi(), "security": security})
+        root = request.scope.get("root_path", "")
+        servers = {"servers": [{"url": root}]} if root else {}
+        return JSONResponse({**app.openapi(), **servers, "security": security})
