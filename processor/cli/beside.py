@@ -1,7 +1,8 @@
 """The server of `jobtable run --serve`: `jobtable serve` as a child that the processor neither waits for nor dies of.
 
 It has the settings of this call by its environment, where nobody else reads them. It is started again when it ends, and
-ends when its standard input does: with the processor, however that dies. As process:
+when the processor has taken over new settings; it ends when its standard input does: with the processor, however that
+dies. As process:
 
     python -m processor.cli.beside
 """
@@ -21,7 +22,7 @@ from typing import Any
 
 from processor import layers
 from processor.errors import DatabaseError, StartRefused
-from processor.happenings import ServerLost
+from processor.happenings import ServerLost, SettingsReloaded
 from processor.settings import Settings
 
 SHORTEST, LONGEST = 1.0, 30.0
@@ -32,15 +33,19 @@ NOT_FOR_IT = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 """Variables by which systemd speaks with the processor."""
 
 
-def check(settings: Settings) -> None:
-    """Refuse what would keep the server from starting, as far as that can be known. Raises `StartRefused`."""
+def check(settings: Settings, before: Settings | None = None) -> None:
+    """Refuse what would keep the server from starting, as far as that can be known. Raises `StartRefused`.
+
+    `before` are the settings of one that runs: it holds its address itself.
+    """
     from processor.api import address
     from processor.db import schema
     from processor.work.incarnation import open_database
 
     if find_spec("fastapi") is None or find_spec("uvicorn") is None:
         raise StartRefused("The API needs libraries that are not installed.", 'Run pip install "jobtable[web]".')
-    address.listening(settings.serve.address).close()
+    if before is None or before.serve.address != settings.serve.address:
+        address.listening(settings.serve.address).close()
     with contextlib.suppress(DatabaseError), open_database(settings) as database:  # one that is away is waited for
         schema.check(database)
         address.is_open(settings, database)
@@ -56,15 +61,41 @@ def environment(config: Path | None, flags: Mapping[str, Any]) -> dict[str, str]
 
 
 class Server:
-    """The child, from entering to leaving; `tell` hears when it ended by itself."""
+    """The child, from entering to leaving; `tell` hears when it ended by itself.
 
-    def __init__(self, environment: Mapping[str, str], tell: Callable[[object], None]) -> None:
+    It listens to what happens in the processor: new settings that are in force are those of the next child.
+    """
+
+    def __init__(self, settings: Settings, environment: Mapping[str, str], tell: Callable[[object], None]) -> None:
+        self._settings = self._considered = settings
         self._environment = dict(environment)
         self._tell = tell
         self._ending = threading.Event()
         self._starting = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
+        self._replaced: subprocess.Popen[bytes] | None = None
         self._thread = threading.Thread(target=self._run, name="server", daemon=True)
+
+    def consider(self, settings: Settings) -> Settings:
+        """Give new settings back if a server could start with them. Raises `StartRefused`."""
+        check(settings, self._settings)
+        self._considered = settings
+        return settings
+
+    def __call__(self, happening: object) -> None:
+        new, old = self._considered, self._settings
+        if not isinstance(happening, SettingsReloaded) or new == old:
+            return
+        if new.database == old.database:  # else the processor goes on with the old one
+            self._settings = new
+            self._replace()
+
+    def _replace(self) -> None:
+        """Let the child end in order; another one follows at once, which reads the settings as they are now."""
+        with self._starting:
+            self._replaced = self._process
+            if self._process is not None and self._process.stdin is not None:
+                self._process.stdin.close()
 
     def __enter__(self) -> "Server":
         self._thread.start()
@@ -86,6 +117,9 @@ class Server:
         while (process := self._start()) is not None:
             begun = time.monotonic()
             code = process.wait()
+            if process is self._replaced:
+                pause = SHORTEST
+                continue
             if time.monotonic() - begun > LONGEST:
                 pause = SHORTEST
             if not self._ending.is_set():

@@ -12,6 +12,7 @@ import click
 from processor.cli.session import Session, configured, pass_session, setting
 
 if TYPE_CHECKING:
+    from processor.cli.beside import Server
     from processor.notify import Notifier
     from processor.settings import Settings
 
@@ -53,14 +54,17 @@ def run(session: Session, drain: bool, serve: bool) -> None:
         address = _address(settings, drain)
         if address is not None:
             stack.callback(health.Endpoint(address, numbers.registry, alive).stop)
+        server = None
         if serve:
             beside.check(settings)
-            stack.enter_context(beside.Server(beside.environment(session.config, session.flags), happenings.emit))
+            environment = beside.environment(session.config, session.flags)
+            server = stack.enter_context(beside.Server(settings, environment, happenings.emit))
+            happenings.listen(server)
         Daemon(
             settings,
             happenings,
             drain=drain,
-            reload=_reload(session, notifier),
+            reload=_reload(session, notifier, server),
             pulse=_beats(pulse.beat, notifier),
         ).run()
 
@@ -73,10 +77,11 @@ def _address(settings: "Settings", drain: bool) -> tuple[str, int] | None:
     return None if drain and origin == "default" else settings.metrics.address
 
 
-def _reload(session: Session, notifier: "Notifier") -> "Callable[[], Settings]":
+def _reload(session: Session, notifier: "Notifier", server: "Server | None") -> "Callable[[], Settings]":
     def reload() -> "Settings":
         notifier.reloading()
-        return session.load()
+        settings = session.load()
+        return settings if server is None else server.consider(settings)
 
     return reload
 

@@ -115,6 +115,54 @@ def test_an_interrupt_from_the_terminal_is_for_the_processor_alone(on_sqlite: Jo
     assert log.index("processor_stopped") < log.index("server_stopped"), "people can watch the last jobs"
 
 
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def configure(jobtable: Jobtable, serve: str, more: str = "") -> None:
+    jobtable.configure(f'[metrics]\nlisten = ""\n[serve]\n{serve}\n{more}')
+
+
+def test_settings_that_are_read_anew_are_those_of_the_server_too(on_sqlite: Jobtable) -> None:
+    port = free_port()
+    configure(on_sqlite, f'listen = "127.0.0.1:{port}"')
+    process = on_sqlite.start("run", "--serve")
+    address = line(process, "server_started")["address"]
+    job = on_sqlite.enqueue("nobody.runs.it")
+    live = {"Accept": "text/event-stream"}
+    with httpx.stream("GET", f"{address}/api/v1/jobs/{job}/events", headers=live, timeout=20) as answer:
+        configure(on_sqlite, f'listen = "127.0.0.1:{port}"\nread_only = true')
+        process.send_signal(signal.SIGHUP)
+        assert "event: dropped" in answer.iter_lines()
+    assert line(process, "server_started")["address"] == address
+    assert httpx.get(f"{address}/api/v1/session").json()["read_only"] is True
+    server = server_of(process.pid)
+    process.send_signal(signal.SIGHUP)
+    line(process, "settings_reloaded")
+    assert server_of(process.pid) == server, "nothing has changed"
+    process.terminate()
+    _, log = process.communicate(timeout=30)
+    assert (process.returncode, "server_lost" in log) == (0, False)
+
+
+def test_settings_with_which_no_server_could_start_are_refused(on_sqlite: Jobtable) -> None:
+    configure(on_sqlite, 'listen = "127.0.0.1:0"')
+    process = on_sqlite.start("run", "--serve")
+    address = line(process, "server_started")["address"]
+    configure(on_sqlite, 'listen = "0.0.0.0:0"')
+    process.send_signal(signal.SIGHUP)
+    assert "There is no token yet" in line(process, "settings_refused")["error"]
+    assert is_there(address)
+    configure(on_sqlite, 'listen = "127.0.0.1:0"', "[database]\nconnect_timeout = 7")
+    process.send_signal(signal.SIGHUP)
+    line(process, "settings_reloaded")
+    assert is_there(address), "with the database the processor has"
+    process.terminate()
+    process.communicate(timeout=30)
+    assert process.returncode == 0
+
+
 def test_a_port_in_use_is_refused_before_anything_is_claimed(on_sqlite: Jobtable) -> None:
     give_work(on_sqlite)
     job = on_sqlite.enqueue("count")
