@@ -245,6 +245,31 @@ def test_all_of_it_is_seen_in_small_and_large_terminals(local: Jobtable, columns
     end(processor)
 
 
+def test_what_matters_most_is_seen_on_a_terminal_of_twenty_columns(local: Jobtable) -> None:
+    job = local.enqueue("read")
+    processor = local.start("run")
+    top = local.on_a_terminal("top", columns=20)
+    shown = top.see("running", "ada")
+    assert next(line.split() for line in shown.splitlines() if "read" in line) == [str(job), "read"]
+    top.press("c")
+    top.see(f"Cancel job {job}", "(read)?", "y yes")
+    top.press("y")
+    top.see_no("y yes")
+    eventually(lambda: local.json("show", job)["status"] == "cancelled", "it is cancelled")
+    quit(top)
+    end(processor)
+
+
+def test_a_question_is_read_to_its_end(local: Jobtable) -> None:
+    local.enqueue("t" * 150)
+    top = local.on_a_terminal("top")
+    top.see_selected("1", "ttt")
+    top.press("c")
+    top.see("Cancel job 1", "t)?  y yes  n no")
+    top.press("n")
+    quit(top)
+
+
 def test_colours_are_the_terminals_own_and_none_where_none_are_wanted(local: Jobtable) -> None:
     local.enqueue("read")
     for environ, coloured in (({}, True), ({"NO_COLOR": "1"}, False)):

@@ -24,11 +24,11 @@ def keys(*pairs: tuple[str, str]) -> Text:
 
 
 class Question(ModalScreen[bool]):
-    """Asks in the last line; only y is a yes."""
+    """Asks in the last line, or in the last ones where it is long; only y is a yes."""
 
     DEFAULT_CSS = """
     Question { background: transparent; }
-    Question Static { dock: bottom; height: 1; text-style: reverse; }
+    Question Static { dock: bottom; height: auto; padding: 0 1; text-style: reverse; }
     """
     BINDINGS: ClassVar[list[Any]] = [
         Binding("y,Y", "dismiss(True)"),
@@ -40,7 +40,7 @@ class Question(ModalScreen[bool]):
         self._question = question
 
     def compose(self) -> ComposeResult:
-        yield Static(Text(f" {self._question}  y yes  n no", no_wrap=True, overflow="ellipsis"))
+        yield Static(Text(f"{self._question}  y yes  n no", overflow="fold"))
 
 
 class Page(ModalScreen[None]):

@@ -13,26 +13,26 @@ WIDE = 180
 JOBS = (
     Place("job", width=8, right=True),
     Place("type", share=3),
-    Place("how it goes", share=6),
-    Place("for", width=11, right=True),
+    Place("how it goes", share=6, from_width=36),
+    Place("for", width=11, right=True, from_width=50),
     Place("about", share=3, from_width=110),
 )
 TYPES = (
     Place("type", share=1),
     Place("run", width=6, right=True),
-    Place("due", width=5, right=True),
+    Place("due", width=5, right=True, from_width=28),
     Place("later", width=5, right=True, from_width=64),
     Place("wait", width=5, right=True, from_width=64),
-    Place("done/h", width=6, right=True),
-    Place("failed", width=6, right=True),
+    Place("done/h", width=6, right=True, from_width=44),
+    Place("failed", width=6, right=True, from_width=36),
     Place("median", width=9, right=True, from_width=92),
     Place("", width=14, from_width=64),
 )
 PROCESSORS = (
     Place("processor", share=3),
-    Place("", width=15),
-    Place("slots", width=17),
-    Place("last beat", width=11, right=True),
+    Place("", width=15, from_width=28),
+    Place("slots", width=17, from_width=48),
+    Place("last beat", width=11, right=True, from_width=62),
     Place("host", share=2, from_width=74),
 )
 
