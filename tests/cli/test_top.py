@@ -265,7 +265,7 @@ def test_a_question_is_read_to_its_end(local: Jobtable) -> None:
     top = local.on_a_terminal("top")
     top.see_selected("1", "ttt")
     top.press("c")
-    top.see("Cancel job 1", "t)?  y yes  n no")
+    assert "ttt)? y yes n no" in " ".join(top.see("Cancel job 1", "yes  n no").split())
     top.press("n")
     quit(top)
 
@@ -314,6 +314,17 @@ def test_a_database_that_is_away_is_said_and_waited_for(configured: Jobtable, db
     top.see_no("the database is away")
     assert configured("cancel", job).exit_code == 0
     top.see("Nothing runs, nothing waits, nothing failed.")
+    quit(top)
+
+
+def test_what_is_wrong_is_read_to_its_end_and_looked_at_again_soon(local: Jobtable) -> None:
+    top = local.on_a_terminal("top", columns=60)
+    top.see("Nothing runs, nothing waits, nothing failed.")
+    assert local("migrate", "--down", "--yes").exit_code == 0
+    assert "no such table" in " ".join(top.see("the database is away", "no such").split())
+    assert local("migrate").exit_code == 0
+    top.see("The database answers again.")
+    top.see("e explain")
     quit(top)
 
 

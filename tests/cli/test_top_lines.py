@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from textual.app import App, ComposeResult
 
+from processor.cli.top.app import LOOK_SECONDS, rest_after
 from processor.cli.top.lines import Line, _number, age, bar, sparks
 from processor.cli.top.listing import Listing, Place, fitted
 
@@ -40,6 +41,11 @@ def test_a_number_fits_into_five_letters(number: int, written: str) -> None:
 
 def test_an_age_is_in_whole_seconds() -> None:
     assert [age(seconds) for seconds in (0.2, 59.4, 90.0, None)] == ["0 s", "59 s", "1 min 30 s", ""]
+
+
+def test_a_database_that_was_long_in_failing_is_not_left_alone_for_long() -> None:
+    assert [rest_after(seconds, is_off=False) for seconds in (0.01, 0.2)] == [LOOK_SECONDS, 1.0]
+    assert rest_after(30.0, is_off=True) == LOOK_SECONDS
 
 
 def test_a_text_is_cut_by_what_it_takes_on_the_screen() -> None:

@@ -35,6 +35,11 @@ SHARE = 5
 SAY_SECONDS = 6.0
 
 
+def rest_after(seconds: float, *, is_off: bool) -> float:
+    """Give how long to rest after a look that took so long; one that waited for a database in vain cost it nothing."""
+    return LOOK_SECONDS if is_off else max(LOOK_SECONDS, SHARE * seconds)
+
+
 class Top(App[int]):
     """`jobtable top`."""
 
@@ -95,9 +100,9 @@ class Top(App[int]):
             began = loop.time()
             if len(self.screen_stack) == 1 or not isinstance(self.screen_stack[1], JobScreen):
                 await self._look_once()
-            rest = max(LOOK_SECONDS, SHARE * (loop.time() - began))
             self._look_now.clear()
             try:
+                rest = rest_after(loop.time() - began, is_off=self.is_off)
                 await asyncio.wait_for(self._look_now.wait(), rest)
             except TimeoutError:
                 continue
@@ -144,10 +149,11 @@ class Top(App[int]):
     # --- saying ------------------------------------------------------------------------------------------------------
 
     def _say(self, text: str) -> None:
-        """Say something in the last line for a while."""
+        """Say something at the bottom for a while, in as many lines as it needs."""
         for screen in self.screen_stack:
             for line in screen.query("#keys").results(Static):
-                line.update(Text(f" {text}", style="bold", no_wrap=True, overflow="ellipsis"))
+                line.add_class("-saying")
+                line.update(Text(text, style="bold"))
         if self._said is not None:
             self._said.stop()
         self._said = self.set_timer(SAY_SECONDS, self._say_keys)
@@ -155,7 +161,8 @@ class Top(App[int]):
     def _say_keys(self) -> None:
         pairs = (("↵", "job"), ("l", "log"), ("e", "explain"), ("c", "cancel"), ("r", "retry"), ("p", "pause"))
         more = (("/", "filter"), ("?", "help"), ("q", "quit"))
-        self.screen_stack[0].query_one("#keys", Static).update(keys(*pairs, *more))
+        line = self.screen_stack[0].query_one("#keys", Static).remove_class("-saying")
+        line.update(keys(*pairs, *more))
         for screen in self.screen_stack:
             if isinstance(screen, JobScreen):
                 screen.say_keys()

@@ -41,6 +41,7 @@ class JobScreen(Screen[None]):
     JobScreen #told:ansi { scrollbar-color: ansi_cyan; }
     JobScreen #stands, JobScreen #keys { text-wrap: nowrap; text-overflow: ellipsis; }
     JobScreen #keys { height: 1; }
+    JobScreen #keys.-saying { height: auto; max-height: 6; padding: 0 1; text-wrap: wrap; }
     """
     BINDINGS: ClassVar[list[Any]] = [
         Binding("escape,q,left", "app.pop_screen"),
@@ -73,7 +74,7 @@ class JobScreen(Screen[None]):
 
     def say_keys(self) -> None:
         pairs = (("esc", "back"), ("l", "log"), ("e", "explain"), ("c", "cancel"), ("r", "retry"), ("p", "pause"))
-        self.query_one("#keys", Static).update(keys(*pairs, ("↑↓", "scroll"), ("?", "help")))
+        self.query_one("#keys", Static).remove_class("-saying").update(keys(*pairs, ("↑↓", "scroll"), ("?", "help")))
 
     def action_toggle_log(self) -> None:
         self.toggle_class("-log-only")

@@ -53,6 +53,7 @@ CSS = """
 .-filtering #filter { display: block; }
 .-filtering #keys { display: none; }
 #keys { height: 1; }
+#keys.-saying { height: auto; max-height: 6; padding: 0 1; text-wrap: wrap; }
 """
 
 
