@@ -65,7 +65,7 @@ def _say_what_keeps_it(settings: "Settings", database: "Database", job_id: int) 
 
 
 def _followed_to_its_end(database: "Database", job_id: int, seconds: float | None) -> Row:
-    """Write what the job tells; give all its columns if it has ended, else what was last seen of it."""
+    """Write what the job tells; give all its columns, or what was last seen of it where the database is away."""
     from processor.queue import lookup
 
     def hear(event: Row) -> None:
@@ -74,7 +74,11 @@ def _followed_to_its_end(database: "Database", job_id: int, seconds: float | Non
             _say_whose_result(database, job_id)
 
     head = follow(database, job_id, hear, seconds=seconds) or {"status": "not seen", "reason": None}
-    return patiently(lambda: lookup.job(database, job_id)) if head["status"] in FINAL else head
+    if head["status"] in FINAL:
+        return patiently(lambda: lookup.job(database, job_id))
+    with suppress(DatabaseUnreachable):  # the time is over: nobody waits for it any longer
+        return lookup.job(database, job_id)
+    return head
 
 
 def _say_whose_result(database: "Database", job_id: int) -> None:

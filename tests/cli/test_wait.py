@@ -58,7 +58,9 @@ def test_when_the_time_is_over_the_job_goes_on(on_sqlite: Jobtable) -> None:
     assert "note: job 1 does not run yet. No processor is alive. Start one: jobtable run." in lines
     assert lines[-1].startswith("note: after 300 ms it is pending. Job 1 goes on. Follow it: jobtable logs 1 -f.")
     result = on_sqlite("enqueue", "nobody.runs.it", "--wait", "--wait-timeout", "0", "--json")
-    assert (result.exit_code, json.loads(result.stdout)["status"]) == (124, "pending")
+    seen = json.loads(result.stdout)
+    assert (result.exit_code, seen["status"], seen["type"]) == (124, "pending", "nobody.runs.it")
+    assert (seen["attempt"], seen["created_at"] is None) == (0, False)
     assert [row["status"] for row in on_sqlite.json("list")] == ["pending", "pending"]
 
 
