@@ -46,7 +46,7 @@ def write_changes(database: "Database", job: Row) -> None:
 def write_objects(database: "Database", job_id: int, life: Callable[[], dict[str, Any]]) -> None:
     """Write the whole life of a job as a JSON object a line, each time that it changed."""
     said: Row | None = None
-    for _ in followed(database, job_id):
+    for _ in followed(database, job_id, after=_told(database, job_id)):
         now = patiently(life)
         known = {name: value for name, value in now.items() if name != "seconds"}
         if known != said:
@@ -60,13 +60,22 @@ def draw(database: "Database", job_id: int) -> None:
     from rich.live import Live
 
     console = Console(highlight=False)
+    before = max(0, _told(database, job_id) - KEPT_EVENTS)
     latest: deque[Row] = deque(maxlen=KEPT_EVENTS)
     with Live(console=console, auto_refresh=False, transient=True) as live:
-        for head, events in followed(database, job_id):
+        for head, events in followed(database, job_id, after=before):
             latest += events
             if head["status"] not in FINAL:
                 lines = patiently(lambda: _outline(database, job_id))
                 live.update(_picture(lines, list(latest), console.height - 1), refresh=True)
+
+
+def _told(database: "Database", job_id: int) -> int:
+    """Give the number of the latest event of a job."""
+    from processor.queue import lookup
+
+    number: int = patiently(lambda: lookup.job(database, job_id))["event_no"]
+    return number
 
 
 def _outline(database: "Database", job_id: int) -> list[str]:

@@ -16,6 +16,7 @@ from fastapi import FastAPI
 
 from processor.api.app import application
 from tests.api.conftest import Api, serving
+from tests.api.test_socket import talking
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -72,6 +73,9 @@ def test_another_application_mounts_it(api: Api) -> None:
         made = httpx.post(f"{address}/queue/api/v1/jobs", json={"type": "work"})
         assert (made.status_code, made.headers["Location"]) == (202, "/queue/api/v1/jobs/1")
         assert httpx.get(f"{address}/queue/api/v1/jobs/1").json()["type"] == "work"
+        with talking(f"{address}/queue") as talk:
+            talk.say("subscribe", to="job", job=1)
+            assert talk.hear()["event"] == "ready"
         wrong = httpx.request("PUT", f"{address}/queue/api/v1/jobs/1")
         assert (wrong.status_code, wrong.headers["Allow"]) == (405, "DELETE, GET, PATCH")
 

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from processor.cli.top.job import KEPT_LINES
 from tests.cli.conftest import Jobtable
 from tests.cli.terminal import Terminal
 from tests.databases import Database
@@ -325,6 +326,21 @@ def test_what_is_wrong_is_read_to_its_end_and_looked_at_again_soon(local: Jobtab
     assert local("migrate").exit_code == 0
     top.see("The database answers again.")
     top.see("e explain")
+    quit(top)
+
+
+def test_a_long_log_is_seen_from_near_its_end(configured: Jobtable, db: Database) -> None:
+    job, many = configured.enqueue("read"), KEPT_LINES + 1000
+    rows = ", ".join(f"({job}, {number}, 1, 'log', 'info', 'line {number}')" for number in range(1, many + 1))
+    db.rows(f"INSERT INTO job_events (job_id, number, attempt, kind, level, text) VALUES {rows}")
+    db.rows(f"UPDATE jobs SET event_no = {many}")
+    top = configured.on_a_terminal("top")
+    top.see_selected(str(job), "read")
+    top.press("l")
+    top.see(f"info     line {many}")
+    top.press("\x1b[H")
+    top.see(f"1,000 events before, jobtable logs {job}", "line 1001")
+    top.press("q")
     quit(top)
 
 

@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS = 0.3
 PAGE = 1000
-KEPT_LINES = 10_000
+KEPT_LINES = 5_000
+"""Of a log; and events of it, so that a long one is seen at once from near its end."""
 LEVELS = {"error": "red", "critical": "red", "warning": "yellow", "stderr": "yellow", "debug": "dim"}
-TITLE = Text(" log: time (UTC), try, level")
+TITLE = " log: time (UTC), try, level"
 AWAY = Text(" the database is away", style="bold red")
 KINDS = {"state": "bold", "progress": "cyan"}
 
@@ -59,6 +60,7 @@ class JobScreen(Screen[None]):
         self.row = row
         self._place = 0
         self._log_only = log_only
+        self._left_out = 0
 
     def compose(self) -> ComposeResult:
         yield Static("", id="stands")
@@ -97,19 +99,25 @@ class JobScreen(Screen[None]):
                 return
             except JobtableError as error:
                 top.went_away(error)
-            self.query_one("#rule", Static).update(TITLE if not top.is_off else AWAY)
+            self.query_one("#rule", Static).update(AWAY if top.is_off else self._title())
             await asyncio.sleep(0 if more else LOOK_SECONDS)
 
-    def _read(self, database: Any) -> tuple[Row, dict[str, int], list[Row]]:
-        job = lookup.job(database, self.row["id"])
-        behind = job["event_no"] > self._place
-        told = lookup.events(database, job["id"], after=self._place, limit=PAGE) if behind else []
-        return job, lookup.children(database, job["id"]), told
+    def _title(self) -> Text:
+        more = f"; not here: {self._left_out:,} events before, jobtable logs {self.row['id']}"
+        return Text(f"{TITLE}{more if self._left_out else ''}")
 
-    def _show(self, job: Row, children: dict[str, int], events: list[Row]) -> bool:
+    def _read(self, database: Any) -> tuple[Row, dict[str, int], list[Row], int]:
+        """Read how the job stands and what it told since, of that no more than is kept; tell how much is left out."""
+        job = lookup.job(database, self.row["id"])
+        after = max(self._place, job["event_no"] - KEPT_LINES)
+        told = lookup.events(database, job["id"], after=after, limit=PAGE) if job["event_no"] > after else []
+        return job, lookup.children(database, job["id"]), told, after - self._place
+
+    def _show(self, job: Row, children: dict[str, int], events: list[Row], left_out: int) -> bool:
         self.row = job
         self.query_one("#stands", Static).update(_stands(job, children))
         log = self.query_one("#told", RichLog)
+        self._left_out += left_out
         for event in events:
             log.write(_event(event))
             self._place = event["number"]
