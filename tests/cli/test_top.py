@@ -5,12 +5,14 @@ import re
 import signal
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 
 from processor.cli.top.job import KEPT_LINES
 from tests.cli.conftest import Jobtable
 from tests.cli.terminal import Terminal
+from tests.cli.wire import Wire
 from tests.databases import Database
 from tests.patience import eventually
 
@@ -316,6 +318,21 @@ def test_a_database_that_is_away_is_said_and_waited_for(configured: Jobtable, db
     assert configured("cancel", job).exit_code == 0
     top.see("Nothing runs, nothing waits, nothing failed.")
     quit(top)
+
+
+@pytest.mark.parametrize("db", ["postgresql"], indirect=True)
+def test_a_database_that_does_not_answer_is_said_before_it_fails(configured: Jobtable, db: Database) -> None:
+    wire = Wire(db.url)
+    configured.url = wire.url
+    with closing(wire):
+        top = configured.on_a_terminal("top")
+        top.see("Nothing runs, nothing waits, nothing failed.")
+        wire.go_dead()
+        top.see("the database is away", "The database has not answered for 5 s.")
+        wire.work_again()
+        top.see("The database answers again.")
+        wire.go_dead()
+        quit(top)  # it waits for nothing
 
 
 def test_what_is_wrong_is_read_to_its_end_and_looked_at_again_soon(local: Jobtable) -> None:

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 LOOK_SECONDS = 0.5
 SHARE = 5
 """It rests at least so many times as long as a reading took."""
+PATIENCE = 5.0
+"""Seconds after which a reading that is not over is said to be late."""
 SAY_SECONDS = 6.0
 
 
@@ -108,17 +110,24 @@ class Top(App[int]):
                 continue
 
     async def _look_once(self) -> None:
+        late = self.set_timer(PATIENCE, self._is_late)
         try:
             self._seen = await self.clerk.do(self._reader.read)
             self.came_back()
         except JobtableError as error:
-            self.went_away(error)
+            self.went_away(visible(error.message))
+        finally:
+            late.stop()
         self._show()
 
-    def went_away(self, error: JobtableError) -> None:
+    def _is_late(self) -> None:
+        self.went_away(f"The database has not answered for {PATIENCE:.0f} s. What was read last is shown.")
+        self._show()
+
+    def went_away(self, why: str) -> None:
         """Keep in mind that the database does not answer, and go on with what was read last."""
         if not self.is_off:
-            self._say(visible(error.message))
+            self._say(why)
         self.is_off = True
 
     def came_back(self) -> None:

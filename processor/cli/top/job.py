@@ -98,7 +98,7 @@ class JobScreen(Screen[None]):
                 self.query_one("#told", RichLog).write(Text(error.message, style="bold"))
                 return
             except JobtableError as error:
-                top.went_away(error)
+                top.went_away(visible(error.message))
             self.query_one("#rule", Static).update(AWAY if top.is_off else self._title())
             await asyncio.sleep(0 if more else LOOK_SECONDS)
 
