@@ -1,13 +1,18 @@
 """What `jobtable top` draws: bars, columns, numbers, and a selection that stays where it is."""
 
 import asyncio
+from contextlib import closing
 
 import pytest
 from textual.app import App, ComposeResult
 
 from processor.cli.top.app import LOOK_SECONDS, rest_after
-from processor.cli.top.lines import Line, _number, age, bar, sparks
+from processor.cli.top.lines import Line, _number, age, bar, job_lines, sparks
 from processor.cli.top.listing import Listing, Place, fitted
+from processor.cli.top.reading import Reader
+from processor.settings import load
+from tests.databases import Database
+from tests.queue.conftest import Queue
 
 
 @pytest.mark.parametrize(
@@ -53,6 +58,32 @@ def test_a_text_is_cut_by_what_it_takes_on_the_screen() -> None:
     assert fitted("日本語", 4) == "日 …"
     assert fitted("abc", 5, right=True) == "  abc"
     assert fitted("[red]x[/red]", 12) == "[red]x[/red]"
+
+
+def _whys(queue: Queue) -> dict[str, str]:
+    """Give why a job of each type waits, as top says it."""
+    lines = job_lines(Reader(load(None, environ={}), queue.database).read())
+    return {line.row["type"]: line.cells[2][0] for line in lines if line.row is not None}
+
+
+def test_why_a_due_job_waits_is_said(db: Database) -> None:
+    queue = Queue(db)
+    queue.register("p1", types='{"limited": {"max_concurrent": 1}, "rated": {"rate": "1/h"}, "free": {}}')
+    with closing(queue.database):
+        queue.insert("type", *["'limited'"] * 2, *["'rated'"] * 2, "'free'", "'strange'")
+        limits = {"limited": {"max_concurrent": 1}, "rated": {"rate": "1/h"}}
+        assert len(queue.take(types="limited rated", limits=limits).jobs) == 2
+        queue.take(types="rated", limits=limits)
+        said = {"limited": "due, its type is at its limit, 1 of 1", "strange": "no processor runs its type"}
+        assert _whys(queue).items() >= {**said, "free": "due"}.items()
+        assert _whys(queue)["rated"].startswith("due, the rate of its type is used up for ")
+        queue.rows("UPDATE job_types SET rate = '2/s' WHERE name = 'rated'")
+        queue.rows("UPDATE processors SET max_concurrent = 2")
+        assert _whys(queue).items() >= {"rated": "due, every slot is taken", "free": "due, every slot is taken"}.items()
+        queue.rows("UPDATE processors SET drain_requested = true")
+        assert set(_whys(queue).values()) == {"every processor drains"}
+        queue.rows("UPDATE processors SET status = 'stopped'")
+        assert _whys(queue)["free"] == "no processor is alive"
 
 
 def _lines(*keys: int) -> list[Line]:

@@ -112,7 +112,7 @@ def _nobody(seen: Overview) -> str:
 
 
 def _room(seen: Overview, type_: str) -> str:
-    limit, running = seen.limit(type_), seen.counted.number(Status.RUNNING, type_)
+    limit, running = seen.rules(type_).max_concurrent, seen.counted.number(Status.RUNNING, type_)
     if limit is not None and running >= limit:
         return f"due, its type is at its limit, {running} of {limit}"
     free_at = seen.rate_free_at(type_)
@@ -136,7 +136,7 @@ def type_lines(seen: Overview) -> list[Line]:
 
 def _type_line(seen: Overview, name: str) -> Line:
     counted, ended = seen.counted, seen.counted.statistics.counts.get(name, {})
-    limit, failed = seen.limit(name), ended.get(Status.FAILED, 0)
+    limit, failed = seen.rules(name).max_concurrent, ended.get(Status.FAILED, 0)
     times = counted.statistics.times_of.get(name)
     ran = times.ran if times else None
     running = counted.number(Status.RUNNING, name)

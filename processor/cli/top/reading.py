@@ -13,12 +13,12 @@ from processor.cli.shown import Row
 from processor.lifecycle import FINAL, Status
 from processor.queue import lookup
 from processor.queue.living import rules_of_all
+from processor.queue.rules import NO_RULES, Rules
 from processor.queue.statistics import latest, statistics
 from processor.queue.upcoming import running, upcoming
 
 if TYPE_CHECKING:
     from processor.db import Database
-    from processor.queue.rules import Rules
     from processor.queue.statistics import Statistics
     from processor.settings import Settings
 
@@ -37,7 +37,7 @@ class Counted:
 
     statistics: "Statistics"
     active: dict[tuple[str, str], int]
-    rules: dict[str, "Rules"]
+    rules: dict[str, Rules]
 
     def number(self, status: str, type_: str | None = None) -> int:
         """Count the jobs in a state that is not final, of one type or of all."""
@@ -69,17 +69,16 @@ class Overview:
     def is_paused(self, type_: str) -> bool:
         return bool(self.said.get(type_, {}).get("is_paused"))
 
-    def limit(self, type_: str) -> int | None:
-        """Give how many of a type may run at once, on all processors."""
-        by_people = self.said.get(type_, {}).get("max_concurrent")
-        rules = self.counted.rules.get(type_)
-        own = None if rules is None else rules.max_concurrent
-        return own if by_people is None else int(by_people)
+    def rules(self, type_: str) -> Rules:
+        """Give the rules of a type that are in force, on all processors."""
+        return self.counted.rules.get(type_, NO_RULES).in_force(self.said.get(type_))
 
     def rate_free_at(self, type_: str) -> datetime | None:
         """Give until when nothing of a type is started, because its rate is used up."""
-        free_at: datetime | None = self.said.get(type_, {}).get("rate_free_at")
-        return free_at if free_at is not None and free_at > self.now else None
+        row, rate = self.said.get(type_, {}), self.rules(type_).rate
+        free_at: datetime | None = row.get("rate_free_at")
+        holds = rate is not None and row.get("rate_free_for") == rate  # else it was changed since
+        return free_at if holds and free_at is not None and free_at > self.now else None
 
     @property
     def is_anybody_alive(self) -> bool:
