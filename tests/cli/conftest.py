@@ -68,7 +68,7 @@ class Jobtable:
         """Run a command in a terminal of its own; both are gone at the end of the test."""
         command = [sys.executable, "-P", "-m", "processor", *self._arguments(arguments)]
         place = {"columns": columns, "lines": lines, "cwd": str(self.folder)}
-        terminal = Terminal(command, {**environment(), **environ}, **place)
+        terminal = Terminal(command, {**environment(), "TERM": "xterm-256color", **environ}, **place)
         self._terminals.append(terminal)
         return terminal
 

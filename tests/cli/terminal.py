@@ -33,7 +33,7 @@ class Terminal:
             stdout=side,
             stderr=side,
             cwd=cwd,
-            env={**environ, "TERM": "xterm-256color"},
+            env=environ,
             start_new_session=True,
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - one call, so that Ctrl-C interrupts
         )

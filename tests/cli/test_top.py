@@ -375,6 +375,13 @@ def test_a_job_that_is_deleted_while_it_is_followed_is_said(local: Jobtable) -> 
     quit(top)
 
 
+def test_a_terminal_that_cannot_be_drawn_on_is_refused(local: Jobtable) -> None:
+    top = local.on_a_terminal("top", TERM="dumb")
+    assert top.wait() == 1
+    top.see("error: `jobtable top` cannot draw on this terminal: TERM is dumb")
+    assert b"\x1b" not in top.raw
+
+
 def test_it_needs_a_terminal(local: Jobtable) -> None:
     result = local("top")
     assert (result.exit_code, result.stdout) == (1, "")

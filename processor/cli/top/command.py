@@ -5,6 +5,7 @@ import sys
 import click
 
 from processor.cli.session import Session, configured, pass_session
+from processor.cli.watch import is_terminal
 from processor.errors import StartRefused
 
 
@@ -23,6 +24,11 @@ def top(session: Session, read_only: bool) -> int:
     if not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()):
         raise StartRefused(
             "`jobtable top` needs a terminal.", "For a pipe there are `jobtable list --json` and others."
+        )
+    if not is_terminal():
+        raise StartRefused(
+            "`jobtable top` cannot draw on this terminal: TERM is dumb, unknown or not set.",
+            "Set TERM to what it is, or use `jobtable list`.",
         )
     with session.database() as database:
         code = Top(session.settings, database, read_only=read_only).run(mouse=False)
