@@ -331,7 +331,17 @@ def test_a_database_that_does_not_answer_is_said_before_it_fails(configured: Job
         top.see("the database is away", "The database has not answered for 5 s.")
         wire.work_again()
         top.see("The database answers again.")
+        job = configured.enqueue("nobody")
+        top.see_selected(str(job), "nobody")
+        top.press("\r")
+        top.see(f"job {job}  nobody  pending", "log: time")
         wire.go_dead()
+        top.see(f"job {job}  nobody  pending", "the database is away", "The database has not answered for 5 s.")
+        wire.work_again()
+        top.see("The database answers again.", "log: time")
+        wire.go_dead()
+        top.press("\x1b")
+        top.see("waiting, next to run on top")
         quit(top)  # it waits for nothing
 
 

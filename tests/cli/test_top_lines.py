@@ -6,7 +6,7 @@ from contextlib import closing
 import pytest
 from textual.app import App, ComposeResult
 
-from processor.cli.top.app import LOOK_SECONDS, rest_after
+from processor.cli.top.asking import LOOK_SECONDS, rest_after
 from processor.cli.top.lines import Line, _number, age, bar, job_lines, sparks
 from processor.cli.top.listing import Listing, Place, fitted
 from processor.cli.top.reading import Reader

@@ -4,6 +4,7 @@
     lines     what is read, as lines of texts               knows no screen
     steering  what a key changes, and the question before   knows no screen
     clerk     the thread that talks to the database
+    asking    whether the database answers
     listing   lines on the screen, one of them selected
     layout    where the lists are, their columns, and the head
     dialogs   a question, a page of text

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.text import Text
@@ -14,6 +15,7 @@ from textual.widgets import Input, Static
 
 from processor.cli.shown import Row, visible
 from processor.cli.top import steering
+from processor.cli.top.asking import Asking, rest_after
 from processor.cli.top.clerk import Clerk
 from processor.cli.top.dialogs import Page, Question, keys
 from processor.cli.top.job import JobScreen
@@ -29,17 +31,7 @@ if TYPE_CHECKING:
     from processor.db import Database
     from processor.settings import Settings
 
-LOOK_SECONDS = 0.5
-SHARE = 5
-"""It rests at least so many times as long as a reading took."""
-PATIENCE = 5.0
-"""Seconds after which a reading that is not over is said to be late."""
 SAY_SECONDS = 6.0
-
-
-def rest_after(seconds: float, *, is_off: bool) -> float:
-    """Give how long to rest after a look that took so long; one that waited for a database in vain cost it nothing."""
-    return LOOK_SECONDS if is_off else max(LOOK_SECONDS, SHARE * seconds)
 
 
 class Top(App[int]):
@@ -73,7 +65,7 @@ class Top(App[int]):
         self._read_only = read_only
         self._reader = Reader(settings, database)
         self._seen: Overview | None = None
-        self.is_off = False
+        self.asking = Asking(self.clerk, self.set_timer, self._say_and_show)
         self._look_now = asyncio.Event()
         self._said: Timer | None = None
 
@@ -104,45 +96,30 @@ class Top(App[int]):
                 await self._look_once()
             self._look_now.clear()
             try:
-                rest = rest_after(loop.time() - began, is_off=self.is_off)
+                rest = rest_after(loop.time() - began, is_off=self.asking.is_off)
                 await asyncio.wait_for(self._look_now.wait(), rest)
             except TimeoutError:
                 continue
 
     async def _look_once(self) -> None:
-        late = self.set_timer(PATIENCE, self._is_late)
-        try:
-            self._seen = await self.clerk.do(self._reader.read)
-            self.came_back()
-        except JobtableError as error:
-            self.went_away(visible(error.message))
-        finally:
-            late.stop()
+        with suppress(JobtableError):
+            self._seen = await self.asking.ask(self._reader.read)
         self._show()
 
-    def _is_late(self) -> None:
-        self.went_away(f"The database has not answered for {PATIENCE:.0f} s. What was read last is shown.")
+    def _say_and_show(self, text: str) -> None:
+        self._say(text)
         self._show()
-
-    def went_away(self, why: str) -> None:
-        """Keep in mind that the database does not answer, and go on with what was read last."""
-        if not self.is_off:
-            self._say(why)
-        self.is_off = True
-
-    def came_back(self) -> None:
-        """Keep in mind that the database answers."""
-        if self.is_off:
-            self._say("The database answers again.")
-        self.is_off = False
 
     def look_soon(self) -> None:
         """Do not rest until the next look."""
         self._look_now.set()
 
     def _show(self) -> None:
+        for screen in self.screen_stack:
+            if isinstance(screen, JobScreen):
+                screen.say_whose_log()
         wanted, address = self._reader.text, self.database.address
-        shown = head(self._seen, address, wanted, is_off=self.is_off, read_only=self._read_only)
+        shown = head(self._seen, address, wanted, is_off=self.asking.is_off, read_only=self._read_only)
         self.screen_stack[0].query_one("#head", Static).update(shown)
         if self._seen is None:
             return

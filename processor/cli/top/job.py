@@ -90,21 +90,21 @@ class JobScreen(Screen[None]):
     async def _follow(self) -> None:
         top = cast("Top", self.app)
         while self.is_attached:
-            more = False
             try:
-                more = self._show(*await top.clerk.do(lambda: self._read(top.database)))
-                top.came_back()
+                more = self._show(*await top.asking.ask(lambda: self._read(top.database)))
             except NotFound as error:
                 self.query_one("#told", RichLog).write(Text(error.message, style="bold"))
                 return
-            except JobtableError as error:
-                top.went_away(visible(error.message))
-            self.query_one("#rule", Static).update(AWAY if top.is_off else self._title())
+            except JobtableError:
+                more = False
+            self.say_whose_log()
             await asyncio.sleep(0 if more else LOOK_SECONDS)
 
-    def _title(self) -> Text:
+    def say_whose_log(self) -> None:
+        """Write above the log what it is, and what of it is not here; or that the database is away."""
         more = f"; not here: {self._left_out:,} events before, jobtable logs {self.row['id']}"
-        return Text(f"{TITLE}{more if self._left_out else ''}")
+        title = Text(f"{TITLE}{more if self._left_out else ''}")
+        self.query_one("#rule", Static).update(AWAY if cast("Top", self.app).asking.is_off else title)
 
     def _read(self, database: Any) -> tuple[Row, dict[str, int], list[Row], int]:
         """Read how the job stands and what it told since, of that no more than is kept; tell how much is left out."""
