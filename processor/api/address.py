@@ -23,10 +23,10 @@ def is_open(settings: Settings, database: Database) -> bool:
     return True
 
 
-def listening(address: tuple[str, int]) -> socket.socket:
+def listening(address: tuple[str, int], option: str = "--listen") -> socket.socket:
     """Listen on an address; connections inherit that small parts are sent at once: else each answer took 40 ms.
 
-    Raises `StartRefused`.
+    `option` is by what another one is chosen. Raises `StartRefused`.
     """
     host, port = address
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -34,7 +34,7 @@ def listening(address: tuple[str, int]) -> socket.socket:
         listener = socket.create_server(address, family=family, backlog=1024)
     except OSError as error:
         raise StartRefused(
-            f"{host}:{port} cannot be listened on: {error.strerror or error}.", "Choose another one with --listen."
+            f"{host}:{port} cannot be listened on: {error.strerror or error}.", f"Choose another one with {option}."
         ) from error
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener

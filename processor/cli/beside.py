@@ -45,7 +45,7 @@ def check(settings: Settings, before: Settings | None = None) -> None:
     if find_spec("fastapi") is None or find_spec("uvicorn") is None:
         raise StartRefused("The API needs libraries that are not installed.", 'Run pip install "jobtable[web]".')
     if before is None or before.serve.address != settings.serve.address:
-        address.listening(settings.serve.address).close()
+        address.listening(settings.serve.address, "--serve-listen").close()
     with contextlib.suppress(DatabaseError), open_database(settings) as database:  # one that is away is waited for
         schema.check(database)
         address.is_open(settings, database)

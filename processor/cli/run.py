@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     metavar="HOST:PORT",
     help='Where /metrics, /healthz and /readyz are served; "" for nowhere. With --drain only if it is set.',
 )
+@setting("serve.listen", "--serve-listen", metavar="HOST:PORT", help="With --serve: where the API is.")
 @setting("log.level", "--log-level", "--level", metavar="LEVEL", help="debug, info, warning or error.")
 @setting("log.format", "--log-format", "--format", metavar="FORMAT", help="auto, json or text.")
 @pass_session
@@ -45,6 +46,8 @@ def run(session: Session, drain: bool, serve: bool) -> None:
     from processor.happenings import Happenings
     from processor.work.daemon import Daemon
 
+    if "serve.listen" in session.flags and not serve:
+        raise click.UsageError("--serve-listen says where --serve answers; give both.")
     settings = session.settings
     notifier = notify.Notifier(os.environ)
     pulse = health.Pulse()

@@ -163,6 +163,16 @@ def test_settings_with_which_no_server_could_start_are_refused(on_sqlite: Jobtab
     assert process.returncode == 0
 
 
+def test_where_it_answers_is_said_in_the_same_call(on_sqlite: Jobtable) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    process = on_sqlite.start("run", "--serve", "--serve-listen", address, "--listen", "127.0.0.1:0")
+    assert line(process, "server_started")["address"] == f"http://{address}"
+    process.terminate()
+    process.communicate(timeout=30)
+    alone = on_sqlite("run", "--serve-listen", address)
+    assert (alone.exit_code, "--serve-listen says where --serve answers; give both." in alone.stderr) == (2, True)
+
+
 def test_a_port_in_use_is_refused_before_anything_is_claimed(on_sqlite: Jobtable) -> None:
     give_work(on_sqlite)
     job = on_sqlite.enqueue("count")
@@ -173,6 +183,7 @@ def test_a_port_in_use_is_refused_before_anything_is_claimed(on_sqlite: Jobtable
         _, err = process.communicate(timeout=30)
     assert process.returncode == 1
     assert "cannot be listened on: Address already in use" in err
+    assert "Choose another one with --serve-listen." in err, "--listen would be that of the metrics"
     assert on_sqlite.ids("--status", "pending") == [job]
 
 
