@@ -74,9 +74,9 @@ def test_why_a_due_job_waits_is_said(db: Database) -> None:
         limits = {"limited": {"max_concurrent": 1}, "rated": {"rate": "1/h"}}
         assert len(queue.take(types="limited rated", limits=limits).jobs) == 2
         queue.take(types="rated", limits=limits)
-        said = {"limited": "due, its type is at its limit, 1 of 1", "strange": "no processor runs its type"}
+        said = {"limited": "due, its limit is reached, 1 of 1", "strange": "no processor runs its type"}
         assert _whys(queue).items() >= {**said, "free": "due"}.items()
-        assert _whys(queue)["rated"].startswith("due, the rate of its type is used up for ")
+        assert _whys(queue)["rated"].startswith("due, its rate is used up for ")
         queue.rows("UPDATE job_types SET rate = '2/s' WHERE name = 'rated'")
         queue.rows("UPDATE processors SET max_concurrent = 2")
         assert _whys(queue).items() >= {"rated": "due, every slot is taken", "free": "due, every slot is taken"}.items()

@@ -114,10 +114,10 @@ def _nobody(seen: Overview) -> str:
 def _room(seen: Overview, type_: str) -> str:
     limit, running = seen.rules(type_).max_concurrent, seen.counted.number(Status.RUNNING, type_)
     if limit is not None and running >= limit:
-        return f"due, its type is at its limit, {running} of {limit}"
+        return f"due, its limit is reached, {running} of {limit}"
     free_at = seen.rate_free_at(type_)
     if free_at is not None:
-        return f"due, the rate of its type is used up for {span((free_at - seen.now).total_seconds())}"
+        return f"due, its rate is used up for {span((free_at - seen.now).total_seconds())}"
     return "due, every slot is taken" if seen.is_full(type_) else "due"
 
 
