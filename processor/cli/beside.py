@@ -78,7 +78,7 @@ class Server:
 
     def consider(self, settings: Settings) -> Settings:
         """Give new settings back if a server could start with them. Raises `StartRefused`."""
-        check(settings, self._settings)
+        check(settings.model_copy(update={"database": self._settings.database}), self._settings)  # that one stays
         self._considered = settings
         return settings
 
