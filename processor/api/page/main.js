@@ -11,6 +11,7 @@ import { help, listen } from "./keys.js";
 import { watchUnread } from "./unread.js";
 import { empty, heading, loading, problem } from "./parts.js";
 import { remember, session, whoIs, whyNot } from "./session.js";
+import { goBy } from "./times.js";
 import * as create from "./views/create.js";
 import * as job from "./views/job.js";
 import * as jobs from "./views/jobs.js";
@@ -159,6 +160,7 @@ function head(path = (location.hash.slice(1) || "/").split("?")[0]) {
     element(
       "div",
       { class: "who" },
+      element("span", { id: "live", title: "What changes is shown at once", data: { keep: "" } }),
       session()?.read_only && element("span", { class: "pill" }, "read-only"),
       session() && person(),
       ...tools(),
@@ -214,5 +216,6 @@ document.querySelector(".skip").addEventListener("click", (event) => {
 });
 addEventListener("hashchange", route);
 listen();
+setInterval(goBy, 1000);
 await route();
 watchUnread();

@@ -3,21 +3,24 @@
 
 import { address, get } from "./api.js";
 import { element } from "./element.js";
-import { pause } from "./live.js";
+import { Bell, pause } from "./live.js";
 import { FINAL } from "./parts.js";
 import { number, time } from "./times.js";
+import { changed } from "./unread.js";
 
 const KEPT = 2000;
 const LONG = 4000;
 const AGAIN = 3;
 
 export class Telling {
-  onstate = () => {};
+  bell = new Bell(); // rings when the state has changed
   onprogress = () => {};
   #id;
   #signal;
+  #job = null;
   #after = null;
   #source = null;
+  #isOpen = false;
   #fresh = [];
   #follows = true; // the end of the log is in sight
   #lines = element(
@@ -31,12 +34,21 @@ export class Telling {
     this.#signal = signal;
     this.place = element("div", { data: { keep: "" } }, this.#words, this.#lines);
     this.#lines.addEventListener("scroll", () => (this.#follows = fromEnd(this.#lines) < 40));
-    signal.addEventListener("abort", () => this.#source?.close());
+    signal.addEventListener("abort", () => this.#close());
+    const seen = () => document.visibilityState === "visible"; // of six connections to a server, for all tabs
+    document.addEventListener("visibilitychange", () => seen() || this.#close(), { signal });
+  }
+
+  /** Tell whether all that becomes of the job rings the bell. What keeps it from running changes untold. */
+  listen() {
+    if (this.#job === null) return false;
+    return FINAL.includes(this.#job.status) || (this.#job.status === "running" && this.#isOpen);
   }
 
   /** Follow the job from where this stopped, unless all that it told is here. */
   follow(job) {
     if (this.#after === null) this.#begin(job);
+    this.#job = job;
     if (this.#source !== null) return;
     if (FINAL.includes(job.status) && this.#after >= job.event_no) this.#say(
       this.#lines.childElementCount ? "It has ended; this is all it told." : "It told nothing.",
@@ -58,7 +70,7 @@ export class Telling {
   #listen() {
     this.#say("Connecting …");
     this.#source = new EventSource(address(`jobs/${this.#id}/events`, { after: this.#after }));
-    this.#source.onopen = () => this.#say("Live.");
+    this.#source.onopen = () => this.#opened();
     this.#source.onerror = () => this.#lost();
     for (const kind of ["log", "output", "progress", "state"]) this.#source.addEventListener(
       kind,
@@ -68,11 +80,16 @@ export class Telling {
     this.#source.addEventListener("dropped", () => this.#lost(true));
   }
 
+  #opened() {
+    this.#isOpen = true;
+    this.#say("Live.");
+  }
+
   #heard(kind, event) {
     const told = JSON.parse(event.data);
     if (told.number <= this.#after) return;
     this.#after = told.number;
-    if (kind === "state") this.onstate();
+    if (kind === "state" && told.number > this.#job.event_no) this.bell.ring();
     if (kind === "progress") {
       this.onprogress(told);
       return;
@@ -89,13 +106,20 @@ export class Telling {
   }
 
   #stop(words) {
-    this.#source?.close();
-    this.#source = null;
+    this.#close();
     this.#say(words);
-    this.onstate();
+    if (!FINAL.includes(this.#job.status)) this.bell.ring();
+    changed();
+  }
+
+  #close() {
+    this.#source?.close();
+    [this.#source, this.#isOpen] = [null, false];
   }
 
   async #lost(dropped = false) {
+    if (this.#isOpen) this.bell.ring(); // until now the view looked slowly
+    this.#isOpen = false;
     if (!dropped && this.#source?.readyState === EventSource.CONNECTING) {
       this.#say("The connection was lost. Connecting again …");
       return;

@@ -1,4 +1,5 @@
-// Instants, durations and numbers as people read them: local time, with the exact instant in UTC as the title.
+// Instants, durations and numbers as people read them: local time, with the exact instant in UTC as the title. What
+// grows as time goes by is written anew each second, without asking the server.
 
 import { element } from "./element.js";
 
@@ -39,11 +40,33 @@ export function time(text, { clock = false } = {}) {
 }
 
 /** Write how long ago, or how far ahead, an instant is. */
-export function ago(text, now = Date.now()) {
+export function ago(text) {
   if (!text) return "–";
-  const seconds = (now - new Date(text)) / 1000;
-  const words = Math.abs(seconds) < 1 ? "now" : seconds > 0 ? `${short(seconds)} ago` : `in ${short(-seconds)}`;
-  return element("time", { datetime: text, title: exact(text) }, words);
+  return element("time", { datetime: text, title: exact(text), data: { ago: new Date(text).getTime() } }, distance(text));
+}
+
+function distance(instant) {
+  const seconds = (Date.now() - new Date(instant)) / 1000;
+  return Math.abs(seconds) < 1 ? "now" : seconds > 0 ? `${short(seconds)} ago` : `in ${short(-seconds)}`;
+}
+
+/** Write for how long something goes on that has gone on for so many seconds. */
+export function lasting(seconds) {
+  if (seconds === null || seconds === undefined) return "–";
+  return element("span", { data: { began: Math.round(Date.now() - seconds * 1000) } }, span(seconds));
+}
+
+/** Let the time go by on the page. */
+export function goBy() {
+  if (document.visibilityState !== "visible") return;
+  for (const one of document.querySelectorAll("[data-ago]")) says(one, distance(Number(one.dataset.ago)));
+  for (const one of document.querySelectorAll("[data-began]")) {
+    says(one, span(Math.round((Date.now() - one.dataset.began) / 1000)));
+  }
+}
+
+function says(place, words) {
+  if (place.textContent !== words) place.textContent = words;
 }
 
 const short = (seconds) => (seconds < 60 ? `${Math.round(seconds)} s` : span(seconds).replace(/ (min|h|d) .*/, " $1"));

@@ -1,17 +1,25 @@
-// How many notifications are unread, in the menu: looked at twice a minute, while the page is seen.
+// How many notifications are unread, in the menu: counted when something has changed, a few times a minute at most, and
+// once a minute all the same, while the page is seen.
 
 import { get } from "./api.js";
-import { pause } from "./live.js";
+import { Bell, pause } from "./live.js";
 import { session } from "./session.js";
 
 const MOST = 100;
-const SECONDS = 20;
+const SECONDS = 60;
+const AT_LEAST = 5;
+const bell = new Bell();
+
+/** Say that something has changed: there may be more to read. */
+export const changed = () => bell.ring();
 
 export async function watchUnread() {
   const forever = new AbortController().signal;
   for (;;) {
+    bell.settle();
     if (session() && document.visibilityState === "visible") await showUnread();
-    await pause(SECONDS, forever);
+    await pause(AT_LEAST, forever);
+    await pause(SECONDS - AT_LEAST, forever, bell);
   }
 }
 

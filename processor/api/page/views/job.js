@@ -7,7 +7,7 @@ import { every } from "../live.js";
 import { FINAL, badge, card, empty, facts, foreign, heading, jobLink, progress, table, text } from "../parts.js";
 import { actions } from "../steering.js";
 import { Telling } from "../telling.js";
-import { ago, bytes, number, span, time } from "../times.js";
+import { ago, bytes, lasting, number, span, time } from "../times.js";
 
 const PACE = 2;
 
@@ -21,14 +21,13 @@ export async function show(place, { params, signal }) {
     telling.follow(known.job);
     draw(place, known, telling, look);
   };
-  telling.onstate = () => look().catch(() => {}); // the next even look says what is wrong
   telling.onprogress = (told) => {
     if (known === null) return;
     known.job.progress = told.percent ?? known.job.progress;
     known.job.progress_message = told.text ?? known.job.progress_message;
     soon(() => signal.aborted || draw(place, known, telling, look));
   };
-  await every(PACE, look, signal);
+  await every(PACE, look, signal, telling);
 }
 
 /** Give what does a work once in a frame of the screen, however often it is asked for. */
@@ -103,7 +102,7 @@ function now(job) {
     "Now",
     {},
     progress(job) ?? element("p", { class: "quiet" }, "It tells no progress."),
-    element("p", {}, words, words && " · ", `running for ${span(job.seconds)}`),
+    element("p", {}, words, words && " · ", "running for ", lasting(job.seconds)),
   );
 }
 
@@ -146,7 +145,7 @@ function about(job) {
     ["owner", job.owner && foreign(job.owner)],
     ["priority", number(job.priority)],
     ["try", job.max_attempts ? `${job.attempt} of ${job.max_attempts}` : number(job.attempt)],
-    ["ran", job.seconds !== null ? span(job.seconds) : null],
+    ["ran", job.seconds !== null ? (job.status === "running" ? lasting : span)(job.seconds) : null],
     ["key", job.key && foreign(job.key)],
     ["lane", job.concurrency_key && foreign(job.concurrency_key)],
     ["time limit", job.timeout_seconds && span(job.timeout_seconds)],

@@ -1,11 +1,12 @@
 // Jobs: filter, search, page by page; cancel, retry or delete all that a filter finds, after counting them.
 
 import { get, post } from "../api.js";
+import { Changes } from "../changes.js";
 import { announce, confirm } from "../dialogs.js";
 import { element, link, renew } from "../element.js";
 import { every } from "../live.js";
 import { STATUSES, badge, button, card, empty, foreign, heading, jobLink, progress, table } from "../parts.js";
-import { ago, counted, span } from "../times.js";
+import { ago, counted, lasting, span } from "../times.js";
 
 const PACE = 3;
 const FIELDS = ["type", "owner", "subject", "key", "text", "parent", "created_after", "created_before"];
@@ -15,7 +16,7 @@ const COLUMNS = [
   ["subject", (job) => foreign(job.subject)],
   ["owner", (job) => foreign(job.owner)],
   ["progress or error", (job) => progressOrError(job)],
-  ["ran", (job) => span(job.seconds), "figure"],
+  ["ran", (job) => (job.status === "running" ? lasting : span)(job.seconds), "figure"],
   ["created", (job) => ago(job.created_at)],
 ];
 const VERBS = [
@@ -32,7 +33,7 @@ export async function show(place, { query, signal }) {
   await every(PACE, async () => {
     const page = await get("jobs", { ...which, cursor, limit: 50 }, signal);
     draw(place, which, cursor, page);
-  }, signal);
+  }, signal, new Changes({ kind: ["state", "progress"], type: which.type }, signal));
 }
 
 /** Read the filter out of the address of the view. */

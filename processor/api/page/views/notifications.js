@@ -1,6 +1,7 @@
 // Notifications: what was told when jobs ended, and what of it is unread.
 
 import { get, post } from "../api.js";
+import { Changes } from "../changes.js";
 import { announce } from "../dialogs.js";
 import { element, link, renew } from "../element.js";
 import { every } from "../live.js";
@@ -20,7 +21,7 @@ export async function show(place, { query, signal }) {
     await get("notifications", { unread, cursor, limit: 50 }, signal),
     look,
   );
-  await every(PACE, look, signal);
+  await every(PACE, look, signal, new Changes({ kind: "state" }, signal));
 }
 
 function draw(place, unread, cursor, page, again) {

@@ -2,43 +2,48 @@
 
 import { get, post } from "../api.js";
 import { bars } from "../charts.js";
+import { Changes } from "../changes.js";
 import { announce } from "../dialogs.js";
 import { element, link, renew } from "../element.js";
 import { every } from "../live.js";
 import { badge, button, card, empty, foreign, heading, jobLink, progress, spread, table } from "../parts.js";
 import { session } from "../session.js";
-import { ago, counted, minute, number, percent, span } from "../times.js";
+import { ago, counted, lasting, minute, number, percent, span } from "../times.js";
 
 const PACE = 2;
-const SUMS = 5; // looks from one reading of the sums to the next
-const WAITS = 2;
+const SUMS = 5; // seconds from one reading of the sums, which cost more, to the next
 const SHOWN = 20;
 const FAILED = 8;
 const WINDOWS = { hour: 3600, day: 86400 };
 
 export async function show(place, { signal }) {
-  const known = { looks: 0 };
+  const known = { summedAt: -Infinity };
   await every(PACE, async () => {
-    await look(known, signal);
+    const summed = await look(known, signal);
     draw(place, known);
-  }, signal);
+    return summed ? null : SUMS - age(known);
+  }, signal, new Changes({ kind: ["state", "progress"] }, signal));
 }
 
+const age = (known) => (performance.now() - known.summedAt) / 1000;
+
+/** Read what is shown; tell whether the sums, too, are of now. */
 async function look(known, signal) {
-  const sums = known.looks % SUMS === 0;
-  const waits = known.looks % WAITS === 0;
+  const sums = age(known) >= SUMS;
+  const begunAt = performance.now();
   const admin = session().scopes.includes("admin");
   const asked = {
     running: get("jobs", { status: "running", limit: SHOWN + 1 }, signal),
-    waiting: waits ? get("statistics/waiting", {}, signal) : known.waiting,
+    waiting: sums ? get("statistics/waiting", {}, signal) : known.waiting,
     hour: sums ? get("statistics", { seconds: WINDOWS.hour }, signal) : known.hour,
     day: sums ? get("statistics", { seconds: WINDOWS.day }, signal) : known.day,
-    failed: sums ? get("jobs", { status: "failed", limit: FAILED }, signal) : known.failed,
+    failed: get("jobs", { status: "failed", limit: FAILED }, signal),
     processors: admin ? get("processors", {}, signal) : null,
   };
   const answers = await Promise.all(Object.values(asked));
   Object.keys(asked).forEach((name, place) => (known[name] = answers[place]));
-  known.looks += 1;
+  if (sums) known.summedAt = begunAt;
+  return sums;
 }
 
 function draw(place, known) {
@@ -68,8 +73,9 @@ function alive(known) {
   );
 }
 
-function figures({ hour, day, waiting: waits }) {
-  const sum = (status) => Object.values(hour.counts).reduce((total, of) => total + (of[status] ?? 0), 0);
+function figures({ hour, day, waiting: waits, running: { items } }) {
+  const all = Object.values(hour.counts).reduce((total, of) => total + (of.running ?? 0), 0);
+  const runs = items.length > SHOWN ? Math.max(items.length, all) : items.length; // of the same look as the table
   const due = waits.items.reduce((total, one) => total + one.jobs, 0);
   const tile = (name, value, words, href) =>
     element(
@@ -87,7 +93,7 @@ function figures({ hour, day, waiting: waits }) {
   return element(
     "ul",
     { class: "tiles", "aria-label": "In short" },
-    tile("Running", number(sum("running")), "now", "#/jobs?status=running"),
+    tile("Running", number(runs), "now", "#/jobs?status=running"),
     tile(
       "Waiting",
       number(due),
@@ -129,7 +135,7 @@ function running(items) {
         job.progress_message && element("bdi", { class: "quiet" }, job.progress_message),
       ),
     ],
-    ["for", (job) => span(job.seconds), "figure"],
+    ["for", (job) => lasting(job.seconds), "figure"],
     [
       "",
       (job) => button("Cancel", "write", () => cancel(job), { class: "small", "aria-label": `Cancel job ${job.id}` }),

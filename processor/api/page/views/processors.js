@@ -7,7 +7,7 @@ import { every } from "../live.js";
 import { button, card, empty, foreign, heading, table } from "../parts.js";
 import { ago, span } from "../times.js";
 
-const PACE = 3;
+const PACE = 3; // heartbeats are no changes that jobs tell
 
 export async function show(place, { query, signal }) {
   const everyone = query.get("all") !== null;

@@ -1,6 +1,7 @@
 // Schedules: when each fires next, its latest job; pause, resume, fire now, change, delete.
 
 import { get, post, remove } from "../api.js";
+import { Changes } from "../changes.js";
 import { announce, confirm } from "../dialogs.js";
 import { element, link, renew } from "../element.js";
 import { every } from "../live.js";
@@ -11,7 +12,7 @@ const PACE = 3;
 
 export async function show(place, { signal }) {
   const look = async () => draw(place, (await get("schedules", {}, signal)).items, look);
-  await every(PACE, look, signal);
+  await every(PACE, look, signal, new Changes({ kind: "state" }, signal));
 }
 
 function draw(place, items, again) {

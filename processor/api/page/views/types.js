@@ -1,6 +1,7 @@
 // Types: what limits them, how long their jobs ran and waited, and pausing one on every processor.
 
 import { get, patch, post } from "../api.js";
+import { Changes } from "../changes.js";
 import { announce, open } from "../dialogs.js";
 import { element, link, renew } from "../element.js";
 import { every } from "../live.js";
@@ -15,7 +16,7 @@ export async function show(place, { signal }) {
     const [types, sums] = await Promise.all([get("types", {}, signal), get("statistics", { seconds: WINDOW }, signal)]);
     draw(place, types.items, sums, look);
   };
-  await every(PACE, look, signal);
+  await every(PACE, look, signal, new Changes({ kind: "state" }, signal));
 }
 
 function draw(place, types, sums, again) {
