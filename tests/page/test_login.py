@@ -133,3 +133,50 @@ def test_a_server_that_only_reads_says_so(own_site: Site, opens: Opens) -> None:
     expect(cancel).to_have_attribute("title", "This server only reads.")
     page.goto(f"{own_site.address}/#/create")
     expect(page.locator("main")).to_contain_text("This server only reads.")
+
+
+def log_in_elsewhere(page: Page, token: str) -> None:
+    """Open another session in the same browser, as another page of the server would, without telling this one."""
+    status = page.evaluate(
+        """async (token) => {
+          const headers = { Authorization: `Bearer ${token}` };
+          return (await fetch("api/v1/session", { method: "POST", headers })).status;
+        }""",
+        token,
+    )
+    assert status == 201
+
+
+def test_a_session_that_was_opened_anew_elsewhere_still_lets_this_page_write(guarded: Guarded, opens: Opens) -> None:
+    job = guarded.site.enqueue("mail.send", "--in", "1h", "--owner", "ann")
+    page = opens(guarded.site, f"/jobs/{job}")
+    log_in(page, guarded.ann)
+    expect(page.locator(".heading .badge")).to_contain_text("pending")
+    log_in_elsewhere(page, guarded.ann)
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator(".heading .badge")).to_contain_text("cancelled")
+
+
+def test_nothing_is_done_in_the_name_of_who_logged_in_elsewhere(guarded: Guarded, opens: Opens) -> None:
+    job = guarded.site.enqueue("mail.send", "--in", "1h", "--owner", "ann")
+    page = opens(guarded.site, f"/jobs/{job}")
+    log_in(page, guarded.ann)
+    expect(page.locator(".heading .badge")).to_contain_text("pending")
+    log_in_elsewhere(page, guarded.admin)
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator("#toasts")).to_contain_text(
+        "all owners is logged in since, in another tab. Nothing was changed."
+    )
+    expect(page.locator(".person")).to_have_text("all owners")
+    expect(page.locator(".heading .badge")).to_contain_text("pending")
+
+
+def test_other_tabs_follow_who_logs_in_and_out(guarded: Guarded, opens: Opens) -> None:
+    page = opens(guarded.site, "/jobs")
+    other = page.context.new_page()
+    other.goto(f"{guarded.site.address}/#/types")
+    log_in(page, guarded.ann)
+    expect(other.locator(".person")).to_have_text("ann")
+    expect(other.get_by_role("heading", level=1)).to_have_text("Types")
+    other.get_by_role("button", name="Log out").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Log in")

@@ -1,7 +1,8 @@
 // The one way to the server: the REST API and its streams, at addresses relative to the page.
 
+import { isOf, remember, session, whoIs } from "./session.js";
+
 const ROOT = new URL("api/v1/", document.baseURI);
-let csrf = null;
 
 /** What the server said no to, as it said it: `status` (0: it did not answer), `detail`, `remedy`. */
 export class Problem extends Error {
@@ -28,18 +29,34 @@ export const patch = (path, body) => ask("PATCH", address(path), body);
 export const remove = (path) => ask("DELETE", address(path));
 
 async function ask(method, url, body, { signal, headers = {} } = {}) {
-  const sent = { Accept: "application/json", ...headers };
-  if (body !== undefined) sent["Content-Type"] = "application/json";
-  if (csrf !== null && method !== "GET") sent["X-CSRF-Token"] = csrf;
-  const answer = await answered(
+  const send = () => answered(
     url,
-    { method, body: body === undefined ? undefined : JSON.stringify(body), headers: sent, signal },
+    { method, body: body === undefined ? undefined : JSON.stringify(body), headers: sent(method, body, headers), signal },
   );
+  let answer = await send();
+  if (answer.status === 403 && method !== "GET" && (await isRenewed())) answer = await send();
   const said = await read(answer);
   if (answer.ok) return said;
   const retry = answer.headers.get("Retry-After");
   const remedy = [said?.remedy, retry && `Try again in ${retry} s.`].filter(Boolean).join(" ");
   throw new Problem(answer.status, said?.detail ?? `The server answered ${answer.status}.`, remedy);
+}
+
+function sent(method, body, headers) {
+  const all = { Accept: "application/json", ...headers };
+  if (body !== undefined) all["Content-Type"] = "application/json";
+  if (session()?.csrf && method !== "GET") all["X-CSRF-Token"] = session().csrf;
+  return all;
+}
+
+/** Tell whether another tab opened a new session for the same person; for another one nothing is done in this one's name. */
+async function isRenewed() {
+  const [before, now] = [session(), await whoAsks()];
+  if (now?.csrf === before?.csrf) return false;
+  remember(now);
+  if (isOf(before)) return true;
+  dispatchEvent(new Event("another-session"));
+  throw new Problem(403, `${whoIs()} is logged in since, in another tab. Nothing was changed.`, "Look at it again first.");
 }
 
 async function answered(url, request) {
@@ -63,9 +80,7 @@ async function read(answer) {
 /** Say who asks; null: nobody yet. */
 export async function whoAsks() {
   try {
-    const session = await get("session");
-    csrf = session.csrf;
-    return session;
+    return await get("session");
   } catch (error) {
     if (error.status === 401) return null;
     throw error;
@@ -73,13 +88,6 @@ export async function whoAsks() {
 }
 
 /** Open a session with a token, which is sent in a header, once, and kept nowhere. */
-export async function logIn(token) {
-  const session = await post("session", undefined, { Authorization: `Bearer ${token}` });
-  csrf = session.csrf;
-  return session;
-}
+export const logIn = (token) => post("session", undefined, { Authorization: `Bearer ${token}` });
 
-export async function logOut() {
-  await remove("session");
-  csrf = null;
-}
+export const logOut = () => remove("session");

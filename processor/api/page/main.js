@@ -8,9 +8,9 @@ import { Problem, logOut, whoAsks } from "./api.js";
 import { announce } from "./dialogs.js";
 import { element, link, renew } from "./element.js";
 import { help, listen } from "./keys.js";
-import { watchUnread } from "./unread.js";
+import { showUnread, watchUnread } from "./unread.js";
 import { empty, heading, loading, problem } from "./parts.js";
-import { remember, session, whoIs, whyNot } from "./session.js";
+import { isOf, remember, session, whoIs, whyNot } from "./session.js";
 import { goBy } from "./times.js";
 import * as create from "./views/create.js";
 import * as job from "./views/job.js";
@@ -39,6 +39,7 @@ const MENU = [
   ["#/", "Overview"], ["#/jobs", "Jobs"], ["#/types", "Types"], ["#/schedules", "Schedules"],
   ["#/processors", "Processors"], ["#/notifications", "Notifications"],
 ];
+const tabs = new BroadcastChannel(`jobtable ${new URL(".", document.baseURI).pathname}`);
 let leaving = new AbortController();
 let first = true;
 
@@ -94,6 +95,9 @@ async function enter() {
 /** Somebody has logged in. */
 function entered(who) {
   remember(who);
+  tabs.postMessage("another session");
+  head();
+  showUnread();
   if (location.hash === "#/login") location.hash = "#/";
   else route();
 }
@@ -188,6 +192,16 @@ async function leave() {
     return;
   }
   remember(null);
+  tabs.postMessage("another session");
+  route();
+}
+
+/** Somebody logged in or out in another tab: this one follows, and keeps what was typed where it is the same person. */
+async function follow() {
+  const before = session();
+  await enter();
+  if (isOf(before)) return;
+  showUnread();
   route();
 }
 
@@ -215,6 +229,8 @@ document.querySelector(".skip").addEventListener("click", (event) => {
   document.getElementById("main").focus();
 });
 addEventListener("hashchange", route);
+addEventListener("another-session", route);
+tabs.addEventListener("message", follow);
 listen();
 setInterval(goBy, 1000);
 await route();

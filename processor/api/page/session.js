@@ -8,6 +8,12 @@ export function remember(session) {
 
 export const session = () => current;
 
+/** Tell whether who asks is the person of another session, with the same rights. */
+export function isOf(other) {
+  const rights = (one) => one && JSON.stringify([one.owner, one.all_owners, one.scopes, one.read_only, one.is_open]);
+  return rights(current) === rights(other);
+}
+
 /** Say why something cannot be done here, or null where it can. */
 export function whyNot(scope) {
   if (!current?.scopes.includes(scope) && !current?.scopes.includes("admin")) {
