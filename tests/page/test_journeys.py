@@ -268,3 +268,32 @@ def test_a_job_that_is_not_there_is_said(site: Site, opens: Opens) -> None:
     expect(page.get_by_role("alert")).to_contain_text("There is no job 999999.")
     page.goto(f"{site.address}/#/nowhere")
     expect(page.locator("main")).to_contain_text("There is no such page.")
+
+
+def test_what_has_ended_is_counted_and_then_deleted(own_site: Site, opens: Opens) -> None:
+    own_site.serve()
+    own_site.start("run")
+    sent = [own_site.enqueue("mail.send") for _ in range(2)]
+    own_site.enqueue("report.daily")
+    later = own_site.enqueue("mail.send", "--in", "1h")
+    page = opens(own_site, "/jobs")
+    expect(page.locator("td .badge.completed")).to_have_count(2)
+    expect(page.locator("td .badge.failed")).to_have_count(1)
+    page.get_by_label("Created longer ago than").select_option("a day")
+    page.get_by_role("button", name="Clean up …").click()
+    expect(page.locator("#toasts")).to_contain_text("No job is like that, so there is nothing to clean up.")
+    page.get_by_label("Created longer ago than").select_option("any age")
+    page.get_by_role("button", name="Clean up …").click()
+    expect(page.get_by_role("dialog")).to_contain_text("Delete 2 jobs?")
+    page.get_by_role("button", name="Leave it").click()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    assert [json.loads(own_site.command("show", job, "--json"))["status"] for job in sent] == ["completed"] * 2
+    page.get_by_role("button", name="Clean up …").click()
+    page.get_by_role("button", name="Yes: delete 2 jobs").click()
+    expect(page.locator("td .badge.completed")).to_have_count(0)
+    expect(page.locator("td .badge.failed")).to_have_count(1)
+    page.get_by_label("Jobs that are").select_option("all that ended, also cancelled")
+    page.get_by_role("button", name="Clean up …").click()
+    page.get_by_role("button", name="Yes: delete 1 job").click()
+    expect(page.get_by_role("row")).to_have_count(2)  # the head, and what has not ended
+    expect(page.get_by_role("row").nth(1)).to_contain_text(f"#{later} ")

@@ -2,6 +2,7 @@
 
 import { get, post } from "../api.js";
 import { Changes } from "../changes.js";
+import { cleanup } from "../cleanup.js";
 import { announce, confirm } from "../dialogs.js";
 import { element, link, renew } from "../element.js";
 import { every } from "../live.js";
@@ -30,10 +31,11 @@ const VERBS = [
 export async function show(place, { query, signal }) {
   const which = filterOf(query);
   const cursor = query.get("cursor");
-  await every(PACE, async () => {
+  const look = async () => {
     const page = await get("jobs", { ...which, cursor, limit: 50 }, signal);
-    draw(place, which, cursor, page);
-  }, signal, new Changes({ kind: ["state", "progress"], type: which.type }, signal));
+    draw(place, which, cursor, page, look);
+  };
+  await every(PACE, look, signal, new Changes({ kind: ["state", "progress"], type: which.type }, signal));
 }
 
 /** Read the filter out of the address of the view. */
@@ -52,8 +54,10 @@ function hrefOf(which, cursor) {
 
 const isNarrow = (which) => which.status.length > 0 || FIELDS.some((name) => which[name]);
 
-function draw(place, which, cursor, page) {
-  renew(place, heading("Jobs"), form(which), found(which, cursor, page), all(which));
+function draw(place, which, cursor, page, again) {
+  const list = found(which, cursor, page);
+  const steers = isNarrow(which) ? [all(which, again), list] : [list, page.items.length > 0 && cleanup(again)];
+  renew(place, heading("Jobs"), form(which), steers);
 }
 
 function found(which, cursor, page) {
@@ -149,7 +153,11 @@ function form(which) {
       "div",
       { class: "actions" },
       element("button", { class: "strong" }, "Show"),
-      isNarrow(which) && link("#/jobs", "Clear"),
+      isNarrow(which) ? link("#/jobs", "Clear") : element(
+        "span",
+        { class: "quiet" },
+        "All that a filter finds can be cancelled, retried, paused, resumed or deleted at once.",
+      ),
     ),
   );
 }
@@ -170,15 +178,8 @@ function local(text) {
   return new Date(instant - instant.getTimezoneOffset() * 60_000).toISOString().slice(0, 19);
 }
 
-function all(which) {
-  if (!isNarrow(which)) return card(
-    "All that a filter finds",
-    {},
-    empty(
-      "Choose a filter first: then all that it finds can be cancelled, retried, paused, resumed or deleted at once.",
-    ),
-  );
-  const buttons = VERBS.map((verb) => button(verb[1], "write", () => steer(which, ...verb)));
+function all(which, again) {
+  const buttons = VERBS.map((verb) => button(verb[1], "write", () => steer(which, again, ...verb)));
   return card(
     "All that this filter finds",
     {},
@@ -187,7 +188,7 @@ function all(which) {
   );
 }
 
-async function steer(which, verb, words, todo, done) {
+async function steer(which, again, verb, words, todo, done) {
   const { jobs } = await post("jobs/bulk", { ...asked(which), verb, dry_run: true });
   if (jobs === 0) return announce(`None of these jobs is in a state ${todo}.`);
   const many = counted(jobs, "job");
@@ -197,7 +198,8 @@ async function steer(which, verb, words, todo, done) {
     `Yes: ${verb} ${many}`,
   ))) return undefined;
   const told = await post("jobs/bulk", { ...asked(which), verb });
-  return announce(`${counted(told.jobs, "job")} ${told.jobs === 1 ? "was" : "were"} ${done}.`);
+  announce(`${counted(told.jobs, "job")} ${told.jobs === 1 ? "was" : "were"} ${done}.`);
+  return again();
 }
 
 function asked({ status, type, parent, ...others }) {
