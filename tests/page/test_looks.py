@@ -197,3 +197,15 @@ def test_pictures_are_written_when_they_are_asked_for(scene: Scene, opens: Opens
             expect(page.get_by_role("log")).to_contain_text("812 words")
         page.screenshot(path=folder / f"{name}.png")
         assert (folder / f"{name}.png").stat().st_size < 150_000
+
+
+def test_on_a_telephone_jobs_come_before_their_filter_is_opened(scene: Scene, opens: Opens) -> None:
+    page = opens(scene.site, "/jobs?status=failed", size=PHONE)
+    expect(page.get_by_text("Filter: failed")).to_be_visible()
+    expect(page.get_by_role("table").get_by_role("link").first).to_be_in_viewport()
+    expect(page.get_by_label("Subject")).to_be_hidden()
+    page.keyboard.press("/")
+    expect(page.get_by_label("Text in a name or an error")).to_be_focused()
+    page.get_by_label("Subject").fill("chapter:12")
+    page.get_by_role("button", name="Show").click()
+    expect(page.get_by_text("Filter: failed, subject chapter:12")).to_be_visible()

@@ -6,8 +6,8 @@ import { element } from "./element.js";
 import { button, card } from "./parts.js";
 import { counted } from "./times.js";
 
-const WHICH = { completed: "completed", failed: "failed", all: "all that ended, also cancelled" };
-const AGES = { "": "any age", 3600: "an hour", 86400: "a day", 604800: "a week", 2592000: "30 days" };
+const WHICH = [["completed", "completed"], ["failed", "failed"], ["all", "all that ended, also cancelled"]];
+const AGES = [["", "any age"], [3600, "an hour"], [86400, "a day"], [604800, "a week"], [2592000, "30 days"]];
 
 /** What cleans up; `again` shows what is left. */
 export function cleanup(again) {
@@ -31,7 +31,7 @@ export function cleanup(again) {
 }
 
 function choice(id, words, choices) {
-  const options = Object.entries(choices).map(([value, name]) => element("option", { value }, name));
+  const options = choices.map(([value, name]) => element("option", { value }, name));
   return element("div", { class: "field" }, element("label", { for: id }, words), element("select", { id }, options));
 }
 

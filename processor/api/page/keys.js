@@ -26,6 +26,7 @@ export function listen() {
 function search(event) {
   event.preventDefault();
   const field = document.querySelector("#search");
+  field?.closest("details")?.setAttribute("open", "");
   if (field) field.focus();
   else location.hash = "#/jobs";
 }

@@ -25,6 +25,7 @@ const VERBS = [
   ["retry", "Retry …", "to put back as new", "put back as new"],
   ["pause", "Pause …", "to pause", "paused"],
   ["resume", "Resume …", "to resume", "resumed"],
+  ["run-now", "Run now …", "to run before its time", "brought forward"],
   ["delete", "Delete …", "to delete, with their events and errors", "deleted"],
 ];
 
@@ -127,39 +128,48 @@ function form(which) {
     { class: "card filter", role: "search", "aria-label": "Filter jobs", onsubmit: submit, data: {
       key: `filter:${JSON.stringify(which)}`,
     } },
-    element("fieldset", { class: "choices" }, element("legend", {}, "State"), statuses),
-    element(
-      "div",
-      { class: "fields" },
-      field("text", "Text in a name or an error", { id: "search", type: "search", maxlength: 200 }),
-      field("type", "Type"),
-      field("subject", "Subject"),
-    ),
     element(
       "details",
-      { open: more },
-      element("summary", {}, "More filters"),
+      { open: !matchMedia("(max-width: 760px)").matches }, // there it would be all that is seen
+      element("summary", {}, "Filter", isNarrow(which) && [": ", foreign(inWords(which))]),
+      element("fieldset", { class: "choices" }, element("legend", {}, "State"), statuses),
       element(
         "div",
         { class: "fields" },
-        field("owner", "Owner"),
-        field("key", "Key"),
-        field("parent", "Parent (number of a job)", { inputmode: "numeric", pattern: "[0-9]*" }),
-        instant("created_after", "Created after"),
-        instant("created_before", "Created before"),
+        field("text", "Text in a name or an error", { id: "search", type: "search", maxlength: 200 }),
+        field("type", "Type"),
+        field("subject", "Subject"),
       ),
-    ),
-    element(
-      "div",
-      { class: "actions" },
-      element("button", { class: "strong" }, "Show"),
-      isNarrow(which) ? link("#/jobs", "Clear") : element(
-        "span",
-        { class: "quiet" },
-        "All that a filter finds can be cancelled, retried, paused, resumed or deleted at once.",
+      element(
+        "details",
+        { open: more },
+        element("summary", {}, "More filters"),
+        element(
+          "div",
+          { class: "fields" },
+          field("owner", "Owner"),
+          field("key", "Key"),
+          field("parent", "Parent (number of a job)", { inputmode: "numeric", pattern: "[0-9]*" }),
+          instant("created_after", "Created after"),
+          instant("created_before", "Created before"),
+        ),
+      ),
+      element(
+        "div",
+        { class: "actions" },
+        element("button", { class: "strong" }, "Show"),
+        isNarrow(which)
+          ? link("#/jobs", "Clear")
+          : element("span", { class: "quiet" }, "What a filter finds can be cancelled, retried or deleted all at once."),
       ),
     ),
   );
+}
+
+/** Say what a filter asks for, in a line. */
+function inWords(which) {
+  const others = FIELDS.filter((name) => which[name]).map((name) => `${name.replace("_", " ")} ${which[name]}`);
+  return [which.status.join(" or "), ...others].filter(Boolean).join(", ");
 }
 
 function given(form_) {
@@ -195,7 +205,7 @@ async function steer(which, again, verb, words, todo, done) {
   if (!(await confirm(
     `${words.replace(" …", "")} ${many}?`,
     `${many} that this filter finds ${jobs === 1 ? "is" : "are"} in a state ${todo}.`,
-    `Yes: ${verb} ${many}`,
+    `Yes: ${verb.replace("-", " ")} ${many}`,
   ))) return undefined;
   const told = await post("jobs/bulk", { ...asked(which), verb });
   announce(`${counted(told.jobs, "job")} ${told.jobs === 1 ? "was" : "were"} ${done}.`);
