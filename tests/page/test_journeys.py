@@ -297,3 +297,16 @@ def test_what_has_ended_is_counted_and_then_deleted(own_site: Site, opens: Opens
     page.get_by_role("button", name="Yes: delete 1 job").click()
     expect(page.get_by_role("row")).to_have_count(2)  # the head, and what has not ended
     expect(page.get_by_role("row").nth(1)).to_contain_text(f"#{later} ")
+
+
+def test_a_number_of_a_payload_keeps_all_its_digits_when_it_is_shown_and_replayed(site: Site, opens: Opens) -> None:
+    large = 12345678901234567891
+    job = site.enqueue("report.daily", words=large)
+    page = opens(site, f"/jobs/{job}")
+    expect(page.get_by_role("region", name="Payload")).to_contain_text(f'"words": {large}')
+    page.get_by_role("link", name="Replay as new").click()
+    expect(page.get_by_label("Payload (JSON)")).to_have_value(re.compile(str(large)))
+    page.get_by_role("button", name="Create the job").click()
+    page.wait_for_url(re.compile(r"#/jobs/\d+$"))
+    again = page.url.rpartition("/")[2]
+    assert json.loads(site.command("show", again, "--json"))["payload"] == {"words": large}

@@ -1,5 +1,6 @@
 // The one way to the server: the REST API and its streams, at addresses relative to the page.
 
+import * as json from "./json.js";
 import { isOf, remember, session, whoIs } from "./session.js";
 
 const ROOT = new URL("api/v1/", document.baseURI);
@@ -71,7 +72,7 @@ async function answered(url, request) {
 async function read(answer) {
   const text = await answer.text();
   try {
-    return text === "" ? null : JSON.parse(text);
+    return text === "" ? null : json.read(text);
   } catch {
     return null; // a proxy's own page, perhaps
   }

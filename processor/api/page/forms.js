@@ -1,6 +1,7 @@
 // Fields of forms, and what the server says of them: shown beside the field it names, read out, and with its remedy.
 
 import { element, renew } from "./element.js";
+import { read } from "./json.js";
 import { foreign, problem } from "./parts.js";
 
 export function field(name, words, { help, ...properties } = {}) {
@@ -65,7 +66,7 @@ function around(name, words, input, help) {
 }
 
 export const numberOf = (text) => (text === null || text.trim() === "" ? null : Number(text));
-export const readJson = (text) => (text.trim() === "" ? {} : JSON.parse(text));
+export const readJson = (text) => (text.trim() === "" ? {} : read(text));
 
 function wrong(text) {
   try {
