@@ -310,3 +310,29 @@ def test_a_number_of_a_payload_keeps_all_its_digits_when_it_is_shown_and_replaye
     page.wait_for_url(re.compile(r"#/jobs/\d+$"))
     again = page.url.rpartition("/")[2]
     assert json.loads(site.command("show", again, "--json"))["payload"] == {"words": large}
+
+
+def test_a_key_that_is_pressed_twice_does_not_retry_what_it_cancelled(site: Site, opens: Opens, tmp_path: Path) -> None:
+    job = site.enqueue("chapter.analyse", until=str(tmp_path / "never"))
+    page = opens(site, f"/jobs/{job}")
+    expect(state(page)).to_contain_text("running")
+    page.get_by_role("button", name="Cancel").focus()
+    page.keyboard.press("Enter")
+    expect(state(page)).to_contain_text("cancelled")
+    expect(page.locator("main")).to_be_focused()
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Delete …").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    assert json.loads(site.command("show", job, "--json"))["status"] == "cancelled"
+
+
+def test_who_aims_at_cancel_when_a_job_ends_does_not_retry_it(site: Site, opens: Opens, tmp_path: Path) -> None:
+    job = site.enqueue("chapter.analyse", until=str(tmp_path / "go"))
+    page = opens(site, f"/jobs/{job}")
+    expect(state(page)).to_contain_text("running")
+    box = page.get_by_role("button", name="Cancel").bounding_box()
+    assert box is not None
+    (tmp_path / "go").touch()
+    expect(state(page)).to_contain_text("completed")
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    expect(page.get_by_role("heading", level=1)).to_have_text(f"Replay job {job} as new")

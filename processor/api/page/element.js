@@ -36,10 +36,15 @@ export function link(href, ...children) {
   return element("a", { href }, ...children);
 }
 
-/** Show `fresh` in a place: what is equal stays, so that focus, selection and what was opened are kept. */
+/**
+ * Show `fresh` in a place: what is equal stays, so that focus, selection and what was opened are kept. Where what had
+ * the focus is gone, the view has it, so that the keyboard goes on from there and not from the top of the page.
+ */
 export function renew(place, ...fresh) {
   const wanted = element("div", {}, ...fresh);
+  const had = place.contains(document.activeElement);
   children(place, wanted);
+  if (had && !place.contains(document.activeElement)) place.closest("main")?.focus({ preventScroll: true });
 }
 
 function children(old, fresh) {

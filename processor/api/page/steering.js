@@ -5,7 +5,10 @@ import { announce, confirm, open } from "./dialogs.js";
 import { element } from "./element.js";
 import { FINAL, button } from "./parts.js";
 
-/** The buttons of a job; `again` shows what became of it. */
+/**
+ * The buttons of a job; `again` shows what became of it. None takes the place of another when the state changes: who is
+ * about to cancel what has just ended meets a form, and no retry.
+ */
 export function actions(job, again) {
   const ends = FINAL.includes(job.status);
   const steer = (verb, words) => async () => {
@@ -19,20 +22,18 @@ export function actions(job, again) {
   return element(
     "div",
     { class: "actions", role: "group", "aria-label": "What can be done with it" },
-    !ends && button(
-      "Cancel",
-      "write",
-      steer("cancel", job.status === "running" ? "was asked to stop" : "is cancelled"),
-    ),
-    ends && button("Retry", "write", steer("retry", "is put back as new")),
-    waits && button("Pause", "write", steer("pause", "is paused")),
-    job.status === "paused" && button("Resume", "write", steer("resume", "goes on")),
-    later && button("Run now", "write", steer("run-now", "may run now")),
-    !ends && button("Priority …", "write", () => prioritise(job, again)),
-    element("a", { class: "button", href: `#/create?replay=${job.id}` }, "Replay as new"),
-    job.status !== "running" && button("Delete …", "write", () => drop(job)),
+    !ends && action("Cancel", steer("cancel", job.status === "running" ? "was asked to stop" : "is cancelled")),
+    waits && action("Pause", steer("pause", "is paused")),
+    job.status === "paused" && action("Resume", steer("resume", "goes on")),
+    later && action("Run now", steer("run-now", "may run now")),
+    !ends && action("Priority …", () => prioritise(job, again)),
+    element("a", { class: "button", href: `#/create?replay=${job.id}`, data: { key: "replay" } }, "Replay as new"),
+    ends && action("Retry", steer("retry", "is put back as new")),
+    job.status !== "running" && action("Delete …", () => drop(job)),
   );
 }
+
+const action = (words, work) => button(words, "write", work, { data: { key: words } });
 
 function prioritise(job, again) {
   const field = element(
