@@ -266,6 +266,8 @@ def test_mounted_in_another_application_it_works_below_its_path(opens: Opens, tm
 def test_a_job_that_is_not_there_is_said(site: Site, opens: Opens) -> None:
     page = opens(site, "/jobs/999999")
     expect(page.get_by_role("alert")).to_contain_text("There is no job 999999.")
+    page.get_by_role("link", name="all jobs").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Jobs")
     page.goto(f"{site.address}/#/nowhere")
     expect(page.locator("main")).to_contain_text("There is no such page.")
 

@@ -2,7 +2,7 @@
 
 import { element, renew } from "./element.js";
 import { read } from "./json.js";
-import { foreign, problem } from "./parts.js";
+import { advice, foreign, problem } from "./parts.js";
 
 export function field(name, words, { help, ...properties } = {}) {
   const input = element("input", { id: name, name, autocomplete: "off", ...properties });
@@ -113,7 +113,7 @@ function say(form, name, error, focus = false) {
   const input = form.elements[name];
   if (!place || !input) return;
   input.setAttribute("aria-invalid", error ? "true" : "false");
-  renew(place, error && element("p", {}, foreign(error.detail), " ", error.remedy && foreign(error.remedy)));
+  renew(place, error && element("p", {}, foreign(error.detail), " ", error.remedy && advice(error.remedy)));
   if (focus) {
     input.closest("details")?.setAttribute("open", "");
     input.focus();

@@ -45,9 +45,15 @@ export function problem(error, again) {
     "div",
     { class: "problem", role: "alert" },
     element("p", {}, element("strong", {}, title(error.status)), " ", foreign(text)),
-    remedy ? element("p", {}, foreign(remedy)) : null,
+    remedy ? element("p", {}, advice(remedy)) : null,
     again ? element("button", { type: "button", onclick: again }, "Try again") : null,
   );
+}
+
+/** What the server advises; the lists of the API that it names are views here. */
+export function advice(remedy) {
+  const parts = remedy.split(/GET \/api\/v1\/(jobs|types|schedules|processors)\b/);
+  return element("bdi", {}, parts.map((part, place) => (place % 2 ? link(`#/${part}`, `all ${part}`) : part)));
 }
 
 function title(status) {
