@@ -138,6 +138,23 @@ def test_every_view_fits_a_telephone(scene: Scene, opens: Opens) -> None:
     assert violations(page) == []
 
 
+BROKEN = """() => [...document.querySelectorAll("td.figure, td .one")].filter((one) => {
+  const range = document.createRange();
+  range.selectNodeContents(one);
+  return new Set([...range.getClientRects()].map((line) => Math.round(line.bottom))).size > 1;
+}).map((one) => one.textContent)"""
+
+
+def test_no_number_is_broken_where_there_is_little_room(scene: Scene, opens: Opens) -> None:
+    scene.site.enqueue("mail.send", "--subject", "invoice:2026-11-28:88812", "--owner", "a-rather-long-name")
+    scene.site.command("types", "set", "mail.send", "--rate", "1000/min", "--max-concurrent", 40)
+    page = opens(scene.site, "/", size={"width": 820, "height": 900})
+    for view in ("jobs", "types", "processors"):
+        page.goto(f"{scene.site.address}/#{scene.views[view]}")
+        expect(page.get_by_role("table")).to_be_visible()
+        assert page.evaluate(BROKEN) == [], view
+
+
 def test_every_view_is_reached_by_the_keyboard(scene: Scene, opens: Opens) -> None:
     page = opens(scene.site, "/")
     is_there(page)

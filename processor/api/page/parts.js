@@ -168,6 +168,8 @@ export function spread(spread_) {
   return element(
     "span",
     { class: "figure", title: `p50 ${span(spread_.p50)}, p95 ${span(spread_.p95)}, p99 ${span(spread_.p99)}` },
-    `${span(spread_.p50)} · ${span(spread_.p95)} · ${span(spread_.p99)}`,
+    [spread_.p50, spread_.p95, spread_.p99].map(
+      (seconds, place) => [place > 0 && " ", element("span", { class: "one" }, place > 0 && "· ", span(seconds))],
+    ),
   );
 }

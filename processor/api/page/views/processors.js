@@ -36,7 +36,7 @@ function list(items) {
     ["running", (one) => `${one.running} of ${one.max_concurrent}`, "figure"],
     ["types", (one) => element("span", { class: "clip" }, foreign(one.types.join(", ")))],
     ["host", (one) => foreign(`${one.host} · ${one.pid}`)],
-    ["heartbeat", (one) => (one.ended_at ? "–" : `${span(Math.max(0, one.beat_age_seconds))} ago`)],
+    ["heartbeat", (one) => (one.ended_at ? "–" : `${span(Math.max(0, one.beat_age_seconds))} ago`), "figure"],
     ["started", (one) => ago(one.started_at)],
     ["version", (one) => foreign(one.version)],
     [

@@ -78,7 +78,11 @@ function limits(type) {
     type.rate && type.rate,
     type.queue_limit !== null && `${number(type.queue_limit)} may wait`,
   ].filter(Boolean);
-  return said.length ? said.join(", ") : "none";
+  if (said.length === 0) return "none";
+  return element("span", {}, said.map((one, place) => [
+    place > 0 && " ",
+    element("span", { class: "one" }, one, place < said.length - 1 && ","),
+  ]));
 }
 
 function actions(type, again) {
