@@ -338,3 +338,29 @@ def test_who_aims_at_cancel_when_a_job_ends_does_not_retry_it(site: Site, opens:
     expect(state(page)).to_contain_text("completed")
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     expect(page.get_by_role("heading", level=1)).to_have_text(f"Replay job {job} as new")
+
+
+def test_what_was_masked_is_not_replayed_as_stars(site: Site, opens: Opens) -> None:
+    job = site.enqueue("nobody.runs", password="hunter2", to="ann")
+    page = opens(site, f"/create?replay={job}")
+    expect(page.get_by_label("Payload (JSON)")).to_have_value(re.compile(r'"password": "\*\*\*"'))
+    page.get_by_role("button", name="Create the job").click()
+    expect(page.locator("#payload-wrong")).to_contain_text('The payload still holds "***"')
+    page.get_by_label("Payload (JSON)").fill('{"password": "another", "to": "ann"}')
+    page.get_by_role("button", name="Create the job").click()
+    page.wait_for_url(re.compile(r"#/jobs/\d+$"))
+    again = page.url.rpartition("/")[2]
+    assert json.loads(site.command("show", again, "--json"))["payload"]["password"] == "another"
+
+
+def test_what_is_masked_in_a_schedule_is_not_overwritten_with_stars(site: Site, opens: Opens) -> None:
+    secret = '{"password": "hunter2"}'
+    site.command("schedules", "set", "nightly", "--type", "nobody.runs", "--cron", "0 3 * * *", "--payload", secret)
+    page = opens(site, "/schedules/edit/nightly")
+    page.get_by_label("Cron").fill("0 4 * * *")
+    page.get_by_role("button", name="Change it").click()
+    expect(page.locator("#payload-wrong")).to_contain_text('The payload still holds "***"')
+    page.get_by_label("Payload (JSON)").fill(secret.replace("2", "3"))
+    page.get_by_role("button", name="Change it").click()
+    expect(page.get_by_role("row").filter(has_text="nightly")).to_contain_text("0 4 * * *")
+    assert "hunter3" in site.command("schedules", "--json")

@@ -30,10 +30,8 @@ export const patch = (path, body) => ask("PATCH", address(path), body);
 export const remove = (path) => ask("DELETE", address(path));
 
 async function ask(method, url, body, { signal, headers = {} } = {}) {
-  const send = () => answered(
-    url,
-    { method, body: body === undefined ? undefined : JSON.stringify(body), headers: sent(method, body, headers), signal },
-  );
+  const text = body === undefined ? undefined : JSON.stringify(body);
+  const send = () => answered(url, { method, body: text, headers: sent(method, text, headers), signal });
   let answer = await send();
   if (answer.status === 403 && method !== "GET" && (await isRenewed())) answer = await send();
   const said = await read(answer);
@@ -43,21 +41,22 @@ async function ask(method, url, body, { signal, headers = {} } = {}) {
   throw new Problem(answer.status, said?.detail ?? `The server answered ${answer.status}.`, remedy);
 }
 
-function sent(method, body, headers) {
+function sent(method, text, headers) {
   const all = { Accept: "application/json", ...headers };
-  if (body !== undefined) all["Content-Type"] = "application/json";
+  if (text !== undefined) all["Content-Type"] = "application/json";
   if (session()?.csrf && method !== "GET") all["X-CSRF-Token"] = session().csrf;
   return all;
 }
 
-/** Tell whether another tab opened a new session for the same person; for another one nothing is done in this one's name. */
+/** Tell whether another tab opened a new session for the same person. Nothing is done in the name of another one. */
 async function isRenewed() {
   const [before, now] = [session(), await whoAsks()];
   if (now?.csrf === before?.csrf) return false;
   remember(now);
   if (isOf(before)) return true;
   dispatchEvent(new Event("another-session"));
-  throw new Problem(403, `${whoIs()} is logged in since, in another tab. Nothing was changed.`, "Look at it again first.");
+  const detail = `${whoIs()} is logged in since, in another tab. Nothing was changed.`;
+  throw new Problem(403, detail, "Look at it again first.");
 }
 
 async function answered(url, request) {

@@ -40,7 +40,7 @@ async function ask(which, age, again) {
   const { jobs } = await post("jobs/cleanup", { ...wanted, dry_run: true });
   if (jobs === 0) return announce("No job is like that, so there is nothing to clean up.");
   const many = counted(jobs, "job");
-  const words = `${jobs === 1 ? "It is" : "They are"} deleted with events, errors and notifications. Nothing brings them back.`;
+  const words = "With their events, errors and notifications. Nothing brings them back.";
   if (!(await confirm(`Delete ${many}?`, words, `Yes: delete ${many}`))) return undefined;
   const told = await post("jobs/cleanup", wanted);
   announce(`${counted(told.jobs, "job")} ${told.jobs === 1 ? "was" : "were"} deleted.`);

@@ -42,7 +42,8 @@ export function time(text, { clock = false } = {}) {
 /** Write how long ago, or how far ahead, an instant is. */
 export function ago(text) {
   if (!text) return "–";
-  return element("time", { datetime: text, title: exact(text), data: { ago: new Date(text).getTime() } }, distance(text));
+  const data = { ago: new Date(text).getTime() };
+  return element("time", { datetime: text, title: exact(text), data }, distance(text));
 }
 
 function distance(instant) {

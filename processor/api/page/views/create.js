@@ -4,7 +4,9 @@
 import { get, post } from "../api.js";
 import { announce } from "../dialogs.js";
 import { element, link } from "../element.js";
-import { field, instant, jsonField, numberOf, pair, readJson, sends, typeField } from "../forms.js";
+import {
+  checkMasked, field, holdsMasked, instant, jsonField, numberOf, pair, readJson, sends, typeField,
+} from "../forms.js";
 import { heading } from "../parts.js";
 import { session } from "../session.js";
 
@@ -19,13 +21,15 @@ export async function show(place, { query, signal }) {
   const title = replayed ? `Replay job ${replayed} as new` : "Create a job";
   place.replaceChildren(
     heading(title),
-    form(old, types.items, query, JSON.stringify(old.payload ?? "").includes('"***"')),
+    form(old, types.items, query),
   );
 }
 
-function form(old, types, query, masked) {
+function form(old, types, query) {
   const submit = sends(async (read) => {
-    const made = await post("jobs", given(read));
+    const job = given(read);
+    checkMasked(old.payload, job.payload);
+    const made = await post("jobs", job);
     announce(made.new ? `Job ${made.id} is there.` : `Job ${made.id} of the same work is there already.`);
     location.hash = `#/jobs/${made.id}`;
   });
@@ -40,7 +44,7 @@ function form(old, types, query, masked) {
       "payload",
       "Payload (JSON)",
       old.payload ?? {},
-      masked && 'Fields that are masked here hold "***": write them anew.',
+      holdsMasked(old.payload) && 'Fields that are masked here hold "***": write them anew.',
     ),
     pair(
       field("subject", "Subject", { value: old.subject, help: "What it is about, such as chapter:123." }),

@@ -160,7 +160,7 @@ function form(which) {
         element("button", { class: "strong" }, "Show"),
         isNarrow(which)
           ? link("#/jobs", "Clear")
-          : element("span", { class: "quiet" }, "What a filter finds can be cancelled, retried or deleted all at once."),
+          : element("span", { class: "quiet" }, "All that a filter finds can be cancelled, retried or deleted."),
       ),
     ),
   );

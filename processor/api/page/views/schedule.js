@@ -3,7 +3,9 @@
 import { get, put } from "../api.js";
 import { announce } from "../dialogs.js";
 import { element, link } from "../element.js";
-import { checkbox, field, jsonField, numberOf, pair, readJson, select, sends, typeField } from "../forms.js";
+import {
+  checkMasked, checkbox, field, holdsMasked, jsonField, numberOf, pair, readJson, select, sends, typeField,
+} from "../forms.js";
 import { heading } from "../parts.js";
 
 export async function show(place, { params, signal }) {
@@ -18,7 +20,9 @@ export async function show(place, { params, signal }) {
 function form(name, there, types) {
   const submit = sends(async (read) => {
     const wanted = name ?? read.get("name").trim();
-    await put(`schedules/${encodeURIComponent(wanted)}`, given(read));
+    const schedule = given(read);
+    checkMasked(there.payload, schedule.payload);
+    await put(`schedules/${encodeURIComponent(wanted)}`, schedule);
     announce(`${wanted} is written; processors follow within five seconds.`);
     location.hash = "#/schedules";
   });
@@ -40,7 +44,12 @@ function form(name, there, types) {
       "Or an interval in seconds",
       { type: "number", min: 1, step: "any", value: there.every_seconds },
     ),
-    jsonField("payload", "Payload (JSON)", there.payload ?? {}),
+    jsonField(
+      "payload",
+      "Payload (JSON)",
+      there.payload ?? {},
+      holdsMasked(there.payload) && 'Fields that are masked here hold "***": write them anew.',
+    ),
     element(
       "details",
       { open: Boolean(there.owner || there.subject || there.jitter_seconds || there.skip_if_running) },
