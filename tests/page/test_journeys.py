@@ -359,8 +359,44 @@ def test_what_is_masked_in_a_schedule_is_not_overwritten_with_stars(site: Site, 
     page = opens(site, "/schedules/edit/nightly")
     page.get_by_label("Cron").fill("0 4 * * *")
     page.get_by_role("button", name="Change it").click()
+    row = page.get_by_role("row").filter(has_text="nightly")
+    expect(row).to_contain_text("0 4 * * *")
+    assert "hunter2" in site.command("schedules", "--json")
+    row.get_by_role("link", name="nightly").click()
+    page.get_by_label("Payload (JSON)").fill('{"password": "***", "to": "ann"}')
+    page.get_by_role("button", name="Change it").click()
     expect(page.locator("#payload-wrong")).to_contain_text('The payload still holds "***"')
     page.get_by_label("Payload (JSON)").fill(secret.replace("2", "3"))
     page.get_by_role("button", name="Change it").click()
-    expect(page.get_by_role("row").filter(has_text="nightly")).to_contain_text("0 4 * * *")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Schedules")
     assert "hunter3" in site.command("schedules", "--json")
+
+
+def test_a_schedule_that_is_changed_keeps_all_that_was_not(site: Site, opens: Opens) -> None:
+    page = opens(site, "/nowhere")
+    change = {"type": "mail.send", "cron": "@daily", "catch_up": "all", "catch_up_limit": 7, "owner": "ann"}
+    page.evaluate(
+        """async (change) => {
+          const headers = { "Content-Type": "application/json" };
+          await fetch("api/v1/schedules/kept", { method: "PUT", headers, body: JSON.stringify(change) });
+        }""",
+        {**change, "subject": "s", "jitter_seconds": 30, "skip_if_running": True, "time_zone": "Europe/Vienna"},
+    )
+    read = "async () => (await (await fetch('api/v1/schedules/kept')).json())"
+    before = page.evaluate(read)
+    page.goto(f"{site.address}/#/schedules/edit/kept")
+    page.get_by_label("Subject").fill("another")
+    page.get_by_role("button", name="Change it").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Schedules")
+    assert {**before, "subject": "another"} == page.evaluate(read)
+
+
+def test_a_limit_that_was_not_changed_is_left_to_the_configuration(site: Site, opens: Opens) -> None:
+    page = opens(site, "/types")
+    page.get_by_role("button", name="Limits of thumbnail.make").click()
+    expect(page.get_by_label("At once, on all processors")).to_have_value("1")
+    page.get_by_label("Starts in a time").fill("500/s")
+    with page.expect_request(lambda request: request.method == "PATCH") as sent:
+        page.get_by_role("button", name="Set").click()
+    assert sent.value.post_data_json == {"rate": "500/s"}
+    expect(page.get_by_role("row").filter(has_text="thumbnail.make")).to_contain_text("1 at once, 500/s")

@@ -21,6 +21,7 @@ function form(name, there, types) {
   const submit = sends(async (read) => {
     const wanted = name ?? read.get("name").trim();
     const schedule = given(read);
+    if (name !== null && isEqual(schedule.payload, there.payload)) delete schedule.payload; // stars are left alone
     checkMasked(there.payload, schedule.payload);
     await put(`schedules/${encodeURIComponent(wanted)}`, schedule);
     announce(`${wanted} is written; processors follow within five seconds.`);
@@ -48,7 +49,7 @@ function form(name, there, types) {
       "payload",
       "Payload (JSON)",
       there.payload ?? {},
-      holdsMasked(there.payload) && 'Fields that are masked here hold "***": write them anew.',
+      holdsMasked(there.payload) && 'Fields that are masked here hold "***": write them anew with any change.',
     ),
     element(
       "details",
@@ -75,6 +76,8 @@ function form(name, there, types) {
     ),
   );
 }
+
+const isEqual = (one, other) => JSON.stringify(one) === JSON.stringify(other);
 
 function given(read) {
   const text = (name) => read.get(name).trim() || null;

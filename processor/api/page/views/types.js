@@ -108,6 +108,13 @@ function actions(type, again) {
   return element("div", { class: "actions" }, turn, limit);
 }
 
+/** Read the limits that were changed: the others stay with each configuration, or as they were set. */
+function changed(type, read) {
+  const most = read.get("max_concurrent");
+  const given = { max_concurrent: most === "" ? null : Number(most), rate: read.get("rate").trim() || null };
+  return Object.fromEntries(Object.entries(given).filter(([name, value]) => value !== type[name]));
+}
+
 function ask(type, again) {
   const said = element("div");
   const field = (name, words, value, properties) => element(
@@ -118,13 +125,9 @@ function ask(type, again) {
   );
   const submit = async (event) => {
     event.preventDefault();
-    const given = new FormData(event.currentTarget);
-    const most = given.get("max_concurrent");
+    const limits = changed(type, new FormData(event.currentTarget));
     try {
-      await patch(
-        `types/${encodeURIComponent(type.name)}`,
-        { max_concurrent: most === "" ? null : Number(most), rate: given.get("rate").trim() || null },
-      );
+      await patch(`types/${encodeURIComponent(type.name)}`, limits);
     } catch (error) {
       renew(said, problem(error));
       return;
