@@ -1,7 +1,9 @@
 """Views show what changes when it changes, and ask nothing while nothing does."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -77,6 +79,15 @@ def test_a_job_that_has_ended_is_asked_for_slowly(site: Site, opens: Opens) -> N
     stop_the_clock(page)
     with asks_nothing(page):
         page.clock.run_for(SLOWLY - 2_000)
+
+
+def test_ages_are_those_of_the_server_where_the_clock_of_the_browser_is_wrong(site: Site, opens: Opens) -> None:
+    site.enqueue("mail.send", "--subject", "lately")
+    page = opens(site, "/nowhere")
+    page.clock.install(time=datetime.now(UTC) + timedelta(hours=3))
+    page.reload()
+    page.goto(f"{site.address}/#/jobs?subject=lately")
+    expect(page.locator("td time")).to_have_text(re.compile(r"^(\d+ s ago|now)$"))
 
 
 def test_without_the_stream_a_view_looks_by_itself(site: Site, opens: Opens) -> None:

@@ -2,6 +2,7 @@
 
 import * as json from "./json.js";
 import { isOf, remember, session, whoIs } from "./session.js";
+import { setClock } from "./times.js";
 
 const ROOT = new URL("api/v1/", document.baseURI);
 
@@ -34,6 +35,7 @@ async function ask(method, url, body, { signal, headers = {} } = {}) {
   const send = () => answered(url, { method, body: text, headers: sent(method, text, headers), signal });
   let answer = await send();
   if (answer.status === 403 && method !== "GET" && (await isRenewed())) answer = await send();
+  setClock(answer.headers.get("Date"));
   const said = await read(answer);
   if (answer.ok) return said;
   const retry = answer.headers.get("Retry-After");

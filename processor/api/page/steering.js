@@ -4,6 +4,7 @@ import { patch, post, remove } from "./api.js";
 import { announce, confirm, open } from "./dialogs.js";
 import { element } from "./element.js";
 import { FINAL, button } from "./parts.js";
+import { now } from "./times.js";
 
 /**
  * The buttons of a job; `again` shows what became of it. None takes the place of another when the state changes: who is
@@ -17,7 +18,7 @@ export function actions(job, again) {
     await again();
   };
   const waits = ["pending", "scheduled", "waiting"].includes(job.status);
-  const ahead = job.run_at !== null && new Date(job.run_at) > new Date();
+  const ahead = job.run_at !== null && new Date(job.run_at) > now();
   const later = job.status === "scheduled" || (job.status === "pending" && ahead);
   return element(
     "div",

@@ -9,6 +9,18 @@ const CLOCK = new Intl.DateTimeFormat(undefined, { ...WORDS, second: "2-digit" }
 const MINUTE = new Intl.DateTimeFormat(undefined, WORDS);
 const NUMBER = new Intl.NumberFormat();
 
+const OFF = 2000; // milliseconds; the header says whole seconds
+let ahead = 0; // of the clock here, the server's
+
+/** Hear what time it is at the server: the clock of a browser may be wrong. */
+export function setClock(header) {
+  const off = Date.parse(header) - Date.now();
+  if (!Number.isNaN(off)) ahead = Math.abs(off) > OFF ? off : 0;
+}
+
+/** Milliseconds since 1970, by the server's clock. */
+export const now = () => Date.now() + ahead;
+
 export const number = (value) => NUMBER.format(value);
 export const counted = (count, word) => `${number(count)} ${word}${count === 1 ? "" : "s"}`;
 export const percent = (share) => `${(100 * share).toFixed(share > 0.99 && share < 1 ? 2 : share === 1 ? 0 : 1)} %`;
@@ -47,7 +59,7 @@ export function ago(text) {
 }
 
 function distance(instant) {
-  const seconds = (Date.now() - new Date(instant)) / 1000;
+  const seconds = (now() - new Date(instant)) / 1000;
   return Math.abs(seconds) < 1 ? "now" : seconds > 0 ? `${short(seconds)} ago` : `in ${short(-seconds)}`;
 }
 
