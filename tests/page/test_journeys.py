@@ -400,3 +400,19 @@ def test_a_limit_that_was_not_changed_is_left_to_the_configuration(site: Site, o
         page.get_by_role("button", name="Set").click()
     assert sent.value.post_data_json == {"rate": "500/s"}
     expect(page.get_by_role("row").filter(has_text="thumbnail.make")).to_contain_text("1 at once, 500/s")
+
+
+def test_who_leaves_before_a_job_is_shown_again_is_not_told_of_an_error(
+    site: Site, opens: Opens, tmp_path: Path
+) -> None:
+    job = site.enqueue("chapter.analyse", until=str(tmp_path / "never"))
+    page = opens(site, f"/jobs/{job}")
+    expect(state(page)).to_contain_text("running")
+    held = []
+    page.route(f"**/api/v1/jobs/{job}", lambda route: held.append(route))
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator("#toasts")).to_contain_text("was asked to stop")
+    page.keyboard.press("t")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Types")
+    assert held
+    assert page.locator(".toast.bad").all_inner_texts() == []

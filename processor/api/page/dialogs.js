@@ -18,6 +18,11 @@ export function announce(words, kind = "good") {
   setTimeout(close, kind === "bad" ? 2 * STAYS : STAYS);
 }
 
+/** Say what went wrong, unless somebody just left before it was shown what became of it. */
+export function complain(error) {
+  if (error.name !== "AbortError") announce([error.message, error.remedy].filter(Boolean).join(" "), "bad");
+}
+
 /** Open a dialog; gives it. It is gone from the page when it is closed. */
 export function open(title, ...children) {
   const dialog = element(

@@ -5,7 +5,7 @@
 // A view is left by aborting its signal; everything that it started hangs on that.
 
 import { Problem, logOut, whoAsks } from "./api.js";
-import { announce } from "./dialogs.js";
+import { complain } from "./dialogs.js";
 import { element, link, renew } from "./element.js";
 import { help, listen } from "./keys.js";
 import { showUnread, watchUnread } from "./unread.js";
@@ -188,7 +188,7 @@ async function leave() {
   try {
     await logOut();
   } catch (error) {
-    announce(error.message, "bad");
+    complain(error);
     return;
   }
   remember(null);

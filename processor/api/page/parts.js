@@ -2,7 +2,7 @@
 
 import { element, link } from "./element.js";
 import { whyNot } from "./session.js";
-import { announce } from "./dialogs.js";
+import { announce, complain } from "./dialogs.js";
 import { number, span } from "./times.js";
 
 const LONG = 20_000;
@@ -80,7 +80,7 @@ export function button(words, scope, work, properties = {}) {
     try {
       await work();
     } catch (error) {
-      announce([error.message, error.remedy].filter(Boolean).join(" "), "bad");
+      complain(error);
     } finally {
       pressed.removeAttribute("aria-busy");
     }

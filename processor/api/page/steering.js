@@ -1,7 +1,7 @@
 // What can be done with one job, as its state allows it.
 
 import { patch, post, remove } from "./api.js";
-import { announce, confirm, open } from "./dialogs.js";
+import { announce, complain, confirm, open } from "./dialogs.js";
 import { element } from "./element.js";
 import { FINAL, button } from "./parts.js";
 import { now } from "./times.js";
@@ -49,7 +49,7 @@ function prioritise(job, again) {
       announce(`Job ${job.id} has priority ${field.value}.`);
       await again();
     } catch (error) {
-      announce(`${error.message} ${error.remedy ?? ""}`, "bad");
+      complain(error);
     }
   };
   const form = element(
