@@ -124,6 +124,37 @@ def test_every_view_can_be_read_by_everybody(scene: Scene, opens: Opens, scheme:
     assert {name: found for name, found in wrong.items() if found} == {}
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_question_and_answer_can_be_read_by_everybody(scene: Scene, opens: Opens, scheme: str) -> None:
+    wrong = {}
+    page = opens(scene.site, f"/jobs/{scene.running}", scheme=scheme)
+    page.get_by_role("button", name="Priority …").click()
+    wrong["priority"] = violations(page)
+    page.keyboard.press("Escape")
+    page.goto(f"{scene.site.address}/#/types")
+    page.get_by_role("button", name="Limits of report.daily").click()
+    page.get_by_label("Starts in a time").fill("soon")
+    page.get_by_role("button", name="Set").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+    wrong["limits that are refused"] = violations(page)
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Pause report.daily").click()
+    page.get_by_role("button", name="Resume report.daily").click()
+    expect(page.locator(".toast").nth(1)).to_be_visible()
+    wrong["what was done"] = violations(page)
+    page.goto(f"{scene.site.address}/#/jobs")
+    page.get_by_role("button", name="Clean up …").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    wrong["a question"] = violations(page)
+    page.goto(f"{scene.site.address}/#/create")
+    page.get_by_label("Type", exact=True).fill("mail.send")
+    page.get_by_label("Payload (JSON)").fill("{")
+    page.get_by_role("button", name="Create the job").click()
+    expect(page.locator("#payload-wrong")).not_to_be_empty()
+    wrong["a field that is wrong"] = violations(page)
+    assert {name: found for name, found in wrong.items() if found} == {}
+
+
 def test_every_view_fits_a_telephone(scene: Scene, opens: Opens) -> None:
     page = opens(scene.site, "/", size=PHONE)
     wide = []
@@ -212,6 +243,7 @@ def test_pictures_are_written_when_they_are_asked_for(scene: Scene, opens: Opens
         is_there(page)
         if name == "job-live":
             expect(page.get_by_role("log")).to_contain_text("812 words")
+        expect(page.locator("#live")).to_have_text("live")
         page.screenshot(path=folder / f"{name}.png")
         assert (folder / f"{name}.png").stat().st_size < 150_000
 
