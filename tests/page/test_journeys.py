@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from fastapi import FastAPI
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from processor.api.app import application
 from processor.settings import load
@@ -408,11 +408,25 @@ def test_who_leaves_before_a_job_is_shown_again_is_not_told_of_an_error(
     job = site.enqueue("chapter.analyse", until=str(tmp_path / "never"))
     page = opens(site, f"/jobs/{job}")
     expect(state(page)).to_contain_text("running")
-    held = []
-    page.route(f"**/api/v1/jobs/{job}", lambda route: held.append(route))
+    held: list[Route] = []
+    page.route(f"**/api/v1/jobs/{job}", held.append)
     page.get_by_role("button", name="Cancel").click()
     expect(page.locator("#toasts")).to_contain_text("was asked to stop")
     page.keyboard.press("t")
     expect(page.get_by_role("heading", level=1)).to_have_text("Types")
     assert held
     assert page.locator(".toast.bad").all_inner_texts() == []
+
+
+def test_unread_notifications_are_counted_in_the_menu_from_the_first_view_on(own_site: Site, opens: Opens) -> None:
+    own_site.serve()
+    own_site.start("run")
+    job = own_site.enqueue("report.daily")
+    page = opens(own_site, f"/jobs/{job}")
+    expect(state(page)).to_contain_text("failed")
+    expect(page.locator("#unread")).to_have_text("1")
+    page.reload()
+    expect(page.locator("#unread")).to_have_text("1")
+    own_site.enqueue("report.daily")
+    page.keyboard.press("o")
+    expect(page.locator("#unread")).to_have_text("2")

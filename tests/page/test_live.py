@@ -74,6 +74,8 @@ def test_a_view_asks_nothing_while_nothing_changes(own_site: Site, opens: Opens,
 def test_a_job_that_has_ended_is_asked_for_slowly(site: Site, opens: Opens) -> None:
     job = site.enqueue("mail.send")
     page = opened(opens, site, f"/jobs/{job}")
+    expect(page.locator(".heading .badge")).to_contain_text("completed")
+    page.reload()
     expect(page.locator("main")).to_contain_text("It has ended; this is all it told.")
     hears(page)
     stop_the_clock(page)

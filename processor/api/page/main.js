@@ -90,6 +90,7 @@ function found(path) {
 async function enter() {
   remember(await whoAsks());
   head();
+  if (session() !== null) showUnread();
 }
 
 /** Somebody has logged in. */
@@ -200,9 +201,7 @@ async function leave() {
 async function follow() {
   const before = session();
   await enter();
-  if (isOf(before)) return;
-  showUnread();
-  route();
+  if (!isOf(before)) route();
 }
 
 function tools() {
@@ -233,5 +232,5 @@ addEventListener("another-session", route);
 tabs.addEventListener("message", follow);
 listen();
 setInterval(goBy, 1000);
-await route();
+route();
 watchUnread();

@@ -89,7 +89,7 @@ export class Telling {
     const told = JSON.parse(event.data);
     if (told.number <= this.#after) return;
     this.#after = told.number;
-    if (kind === "state" && told.number > this.#job.event_no) this.bell.ring();
+    if (kind === "state" && told.number > this.#job.event_no) this.#changed();
     if (kind === "progress") {
       this.onprogress(told);
       return;
@@ -108,7 +108,11 @@ export class Telling {
   #stop(words) {
     this.#close();
     this.#say(words);
-    if (!FINAL.includes(this.#job.status)) this.bell.ring();
+    if (!FINAL.includes(this.#job.status)) this.#changed();
+  }
+
+  #changed() {
+    this.bell.ring();
     changed();
   }
 
