@@ -49,12 +49,12 @@ export class Changes {
   #isReady() {
     this.#hears = true;
     this.bell.ring();
+    changed();
   }
 
   #changed() {
     this.#source.close();
     this.#openSoon();
-    changed();
   }
 
   #lost() {
