@@ -169,7 +169,7 @@ def test_every_view_fits_a_telephone(scene: Scene, opens: Opens) -> None:
     assert violations(page) == []
 
 
-BROKEN = """() => [...document.querySelectorAll("td.figure, td .one")].filter((one) => {
+BROKEN = """(which) => [...document.querySelectorAll(which)].filter((one) => {
   const range = document.createRange();
   range.selectNodeContents(one);
   return new Set([...range.getClientRects()].map((line) => Math.round(line.bottom))).size > 1;
@@ -183,7 +183,19 @@ def test_no_number_is_broken_where_there_is_little_room(scene: Scene, opens: Ope
     for view in ("jobs", "types", "processors"):
         page.goto(f"{scene.site.address}/#{scene.views[view]}")
         expect(page.get_by_role("table")).to_be_visible()
-        assert page.evaluate(BROKEN) == [], view
+        assert page.evaluate(BROKEN, "td.figure, td .one") == [], view
+
+
+@pytest.mark.parametrize("width", [800, 1240])
+def test_no_short_name_is_broken_beside_a_long_error(scene: Scene, opens: Opens, width: int) -> None:
+    words = "the printer has no paper, and nobody is there who could bring some " * 8
+    scene.site.enqueue("report.daily", "--subject", "chapter:12", "--owner", "accounts", words=words)
+    page = opens(scene.site, "/jobs?type=report.daily", size={"width": width, "height": 900})
+    cells = [f'td[data-label="{name}"]' for name in ("subject", "owner")]
+    expect(page.locator(cells[1]).get_by_text("accounts").first).to_be_visible()
+    expect(page.get_by_role("table")).to_contain_text("nobody is there")
+    assert page.evaluate(BROKEN, ", ".join(cells)) == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
 def test_every_view_is_reached_by_the_keyboard(scene: Scene, opens: Opens) -> None:

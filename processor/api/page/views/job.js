@@ -198,7 +198,7 @@ function family(job, children) {
   const columns = [
     ["job", jobLink],
     ["state", (one) => badge(one.status, one.reason)],
-    ["subject", (one) => foreign(one.subject)],
+    ["subject", (one) => foreign(one.subject), "name"],
     ["ran", (one) => span(one.seconds)],
   ];
   return card(

@@ -14,8 +14,8 @@ const FIELDS = ["type", "owner", "subject", "key", "text", "parent", "created_af
 const COLUMNS = [
   ["job", jobLink],
   ["state", (job) => badge(job.status, job.reason)],
-  ["subject", (job) => foreign(job.subject)],
-  ["owner", (job) => foreign(job.owner)],
+  ["subject", (job) => foreign(job.subject), "name"],
+  ["owner", (job) => foreign(job.owner), "name"],
   ["progress or error", (job) => progressOrError(job)],
   ["ran", (job) => (job.status === "running" ? lasting : span)(job.seconds), "figure"],
   ["created", (job) => ago(job.created_at)],

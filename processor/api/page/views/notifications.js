@@ -54,8 +54,8 @@ function list(unread, cursor, page, again) {
   const columns = [
     ["job", (one) => jobLink({ id: one.job_id, type: one.type })],
     ["state", (one) => badge(one.status, one.reason)],
-    ["subject", (one) => foreign(one.subject)],
-    ["owner", (one) => foreign(one.owner)],
+    ["subject", (one) => foreign(one.subject), "name"],
+    ["owner", (one) => foreign(one.owner), "name"],
     ["message", (one) => element("span", { class: "clip" }, foreign(one.message))],
     ["told", (one) => ago(one.created_at)],
     ["", (one) => (one.read_at ? element("span", { class: "quiet" }, "read") : read(one))],

@@ -125,7 +125,7 @@ function figures({ hour, day, waiting: waits, running: { items } }) {
 function running(items) {
   const columns = [
     ["job", jobLink],
-    ["subject", (job) => foreign(job.subject ?? job.owner)],
+    ["subject", (job) => foreign(job.subject ?? job.owner), "name"],
     [
       "progress",
       (job) => element(
