@@ -121,6 +121,15 @@ def test_a_client_that_is_cut_off_gets_every_event_once_from_any_server(api: Api
     assert len(seen) > 100
 
 
+@pytest.mark.parametrize("place", ["9" * 5000, "9" * 300, "-1", "1.5", "1 2", "last"])
+def test_a_place_that_no_stream_gave_is_none(api: Api, place: str) -> None:
+    api.make()
+    api.client.post("/api/v1/jobs/1/cancel")
+    with api.client.stream("GET", "/api/v1/jobs/1/events", headers={**LIVE, "Last-Event-ID": place}) as answer:
+        assert answer.status_code == 200
+        assert [frame["event"] for frame in frames(answer)] == ["state", "end"]
+
+
 def test_two_who_listen_from_different_places_hear_each_what_is_behind_theirs(api: Api) -> None:
     api.make()
     [job] = api.queue.claim(types="work")
