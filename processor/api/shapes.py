@@ -37,6 +37,10 @@ Name = Annotated[
     AfterValidator(_storable),
 ]
 """As the columns have it: no NUL, and no space at its end, which MariaDB would compare as if it were not there."""
+Sought = Annotated[
+    str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00]*$"), AfterValidator(_storable)
+]
+"""Part of a name or an error. SQLite would read it up to a NUL alone, and find all rows."""
 Instant = Annotated[datetime, BeforeValidator(lambda value: value.replace(tzinfo=UTC) if _is_naive(value) else value)]
 StatusName = Literal["pending", "scheduled", "waiting", "paused", "running", "completed", "failed", "cancelled"]
 EventKind = Literal["state", "log", "output", "progress"]
@@ -146,9 +150,7 @@ class Bulk(Given):
     owner: Name | None = None
     subject: Name | None = None
     key: Name | None = None
-    text: Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_storable)] | None = Field(
-        default=None, description="part of a name or an error"
-    )
+    text: Sought | None = Field(default=None, description="part of a name or an error")
     parent: JobId | None = None
     created_after: Moment | None = None
     created_before: Moment | None = None

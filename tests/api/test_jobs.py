@@ -173,6 +173,17 @@ def test_filters_narrow_the_list(api: Api) -> None:
     assert ids(created_after="2999-01-01T00:00:00Z") == []
 
 
+@pytest.mark.parametrize("text", ["\0", "a\0b", "a" * 201])
+def test_a_text_that_no_database_keeps_is_not_looked_for(api: Api, text: str) -> None:
+    api.make()
+    listed = api.client.get("/api/v1/jobs", params={"text": text})
+    deleted = api.client.post("/api/v1/jobs/bulk", json={"verb": "delete", "text": text})
+    for answer in (listed, deleted):
+        assert answer.status_code == 422, answer.text
+        assert "text: " in answer.json()["detail"]
+    assert api.queue.rows("SELECT count(*) FROM jobs") == [(1,)]
+
+
 def test_a_job_is_steered(api: Api) -> None:
     job = api.make()
     steps = [

@@ -39,7 +39,7 @@ def listing(
     owner: NameQuery = None,
     subject: NameQuery = None,
     key: NameQuery = None,
-    text: Annotated[str | None, Query(min_length=1, max_length=200, description="part of a name or an error")] = None,
+    text: Annotated[shapes.Sought | None, Query(description="part of a name or an error")] = None,
     parent: Annotated[shapes.JobId | None, Query()] = None,
     created_after: InstantQuery = None,
     created_before: InstantQuery = None,
