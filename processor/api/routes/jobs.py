@@ -80,7 +80,7 @@ def summary(service: Service, row: lookup.Row) -> lookup.Row:
     """Give a row for an answer: what people wrote into errors and messages is masked."""
     hidden = {
         name: masked_text(row[name], service.mask)
-        for name in ("error_message", "error_detail", "progress_message")
+        for name in ("error_type", "error_message", "error_detail", "progress_message")
         if row.get(name)
     }
     return {**row, **hidden}
