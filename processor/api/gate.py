@@ -54,12 +54,13 @@ class Gate:
         A link elsewhere may be followed to here: that reads, and the page elsewhere sees nothing of it.
         """
         headers = dict(scope["headers"])
-        origin = headers.get(b"origin")
-        if origin is None:
+        given = [value.decode("latin-1").lower() for name, value in scope["headers"] if name == b"origin"]
+        if not given:
             is_followed = scope.get("method") == "GET" and headers.get(b"sec-fetch-mode") == b"navigate"
             return is_followed or headers.get(b"sec-fetch-site", b"none") in (b"none", b"same-origin")
-        given = origin.decode("latin-1").lower()
-        return given in self._origins or given.partition("://")[2] == headers[b"host"].decode("latin-1").lower()
+        host = headers[b"host"].decode("latin-1").lower()
+        ours = {*self._origins, f"http://{host}", f"https://{host}"}
+        return len(given) == 1 and given[0] in ours
 
 
 def _at_most(receive: Receive, most: int) -> Receive:
