@@ -278,7 +278,7 @@ print(len([importlib.import_module(name) for name in walked if not name.startswi
 WEB = tuple(
     f"processor.api.{name}"
     for name in (
-        "app conversation cursors gate jwks jwts live messages numbers problems routes server service values"
+        "app bodies conversation cursors gate jwks jwts live messages numbers problems routes server service values"
     ).split()
 )
 """What needs the extra `web`."""

@@ -53,7 +53,7 @@ _PROBLEM = {
 }
 _SCHEMA = {
     "type": "object",
-    "required": ["type", "title", "status", "detail"],
+    "required": ["type", "title", "status", "detail", "remedy"],
     "properties": {
         "type": {"type": "string"},
         "title": {"type": "string"},

@@ -14,7 +14,7 @@ from typing import TypeVar
 from fastapi import Response, WebSocket, WebSocketDisconnect
 from fastapi.concurrency import run_in_threadpool
 
-from processor.api import frames, messages, shapes
+from processor.api import bodies, frames, messages, shapes
 from processor.api.access import Caller
 from processor.api.frames import Frame, Framed
 from processor.api.messages import (
@@ -129,7 +129,7 @@ class Conversation:
         self._check(await self._service.standing.holds_now(self._caller))  # revoked means revoked, as for any request
         ref: Ref = None
         try:
-            given = messages.decoded(text)
+            given = bodies.read(text)
             ref = messages.ref_of(given)
             await self._do(messages.read(given))
         except (_Over, WebSocketDisconnect):

@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Collection
+from http import HTTPStatus
 
-from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from processor.api import problems
-from processor.api.problems import HEADERS
+from processor.api.problems import HEADERS, Problem
 
 _HOST = re.compile(r"(\[[0-9a-f:.%]+\]|[^:\[\]]+)(?::[0-9]*)?")
 MOST_BYTES = 16 * 1024**2
@@ -37,7 +37,8 @@ class Gate:
             detail = "A page of another origin sent the request. Nothing was changed."
             await problems.answer(403, detail, "Add it to [serve] origins.")(scope, receive, send)
         elif len(scope["path"]) > LONGEST_PATH:
-            await problems.answer(414, "The address is too long.")(scope, receive, send)
+            remedy = f"An address has at most {LONGEST_PATH:,} letters."
+            await problems.answer(414, "The address is too long.", remedy)(scope, receive, send)
         else:
             await self._app(scope, _at_most(receive, MOST_BYTES), _with_headers(send))
 
@@ -71,7 +72,8 @@ def _at_most(receive: Receive, most: int) -> Receive:
         message = await receive()
         size += len(message.get("body", b""))
         if size > most:
-            raise HTTPException(413, f"The body has more than {most:,} bytes. Nothing was changed.")
+            detail = f"The body has more than {most:,} bytes. Nothing was changed."
+            raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail, "Send less at once.")
         return message
 
     return counting

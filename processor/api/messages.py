@@ -1,14 +1,11 @@
 """What a client of a WebSocket may say: JSON texts, each with a `ref` that all that follows from it carries."""
 
-import json
-from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from processor.api import shapes
-from processor.api.problems import Problem
 
 MOST_LETTERS = 64 * 1024
 """Of one message."""
@@ -66,15 +63,6 @@ Subscribe = Annotated[SubscribeJob | SubscribeChanges | SubscribeNotifications, 
 Message = SubscribeJob | SubscribeChanges | SubscribeNotifications | Unsubscribe | Steer
 _MESSAGE: TypeAdapter[Message] = TypeAdapter(Annotated[Subscribe | Unsubscribe | Steer, Field(discriminator="do")])
 _REF: TypeAdapter[int | str] = TypeAdapter(Ref)
-
-
-def decoded(text: str) -> Any:
-    """Read JSON. Raises `Problem`."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        message = "The message is no JSON text. Nothing was changed."
-        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, message, "See docs/api.md for what can be said.") from error
 
 
 def ref_of(given: Any) -> int | str | None:

@@ -65,28 +65,32 @@ TRACE = 1800
 """Letters of a trace that are told: its end says where."""
 NAMED = 5
 """Fields of a request that one answer names."""
+LONGEST = 200
+"""Letters of what was sent that an answer gives back at once."""
+DESCRIBED = "See /api/v1/openapi.json for what can be given."
+_OF_FRAMEWORK = {
+    404: ("There is nothing at this address.", "See /api/v1/openapi.json for the addresses there are."),
+    405: ("This address does not know the method.", "Use one of those that the header Allow names."),
+}
+"""What the framework refuses by itself, in words of ours."""
 
 
-class Problem(Exception):
-    """An answer that is no error of ours: the request itself is wrong."""
+class Problem(HTTPException):
+    """An answer that is no error of ours: the request itself is wrong. The framework lets it pass from a body."""
 
-    def __init__(self, status: HTTPStatus, detail: str, remedy: str = "") -> None:
-        super().__init__(detail)
+    def __init__(self, status: HTTPStatus, detail: str, remedy: str) -> None:
+        super().__init__(status, detail)
         self.status = status
-        self.detail = detail
         self.remedy = remedy
 
 
-def answer(
-    status: int, detail: str, remedy: str = "", *, headers: Mapping[str, str] | None = None, **more: Any
-) -> Response:
+def answer(status: int, detail: str, remedy: str, *, headers: Mapping[str, str] | None = None, **more: Any) -> Response:
     """Give the answer that says what is wrong."""
     known = HTTPStatus(status)
-    body = {"type": "about:blank", "title": known.phrase, "status": int(status), "detail": detail}
-    told = {**body, **({"remedy": remedy} if remedy else {}), **more}
+    told = {"type": "about:blank", "title": known.phrase, "status": int(status), "detail": detail, "remedy": remedy}
     waits = {"Retry-After": RETRY_AFTER[known]} if known in RETRY_AFTER else {}
     challenge = {"WWW-Authenticate": "Bearer"} if known is HTTPStatus.UNAUTHORIZED else {}
-    return JSONResponse(told, status, {**waits, **challenge, **(headers or {})}, MEDIA_TYPE)
+    return JSONResponse({**told, **more}, status, {**waits, **challenge, **(headers or {})}, MEDIA_TYPE)
 
 
 def install(app: FastAPI, tell: Listener) -> None:
@@ -97,11 +101,11 @@ def install(app: FastAPI, tell: Listener) -> None:
 
     async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        said = {404: "There is nothing at this address.", 405: "This address does not know the method."}
+        detail, remedy = _OF_FRAMEWORK.get(error.status_code, (str(error.detail), DESCRIBED))
         headers = dict(error.headers or {})
         if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:  # of what is not described, the framework names them
             headers["Allow"] = _allowed(request) or ", ".join(sorted(headers.get("Allow", "").split(", ")))
-        return answer(error.status_code, said.get(error.status_code, str(error.detail)), headers=headers)
+        return answer(error.status_code, detail, remedy, headers=headers)
 
     for kind in (JobtableError, Problem, RequestValidationError, Exception):
         app.add_exception_handler(kind, ours)
@@ -115,8 +119,7 @@ def problem(error: Exception, method: str, path: str, tell: Listener) -> Respons
             return answer(error.status, error.detail, error.remedy)
         case RequestValidationError():
             named = "; ".join(_field(one) for one in error.errors()[:NAMED])
-            remedy = "See /api/v1/openapi.json for what can be given."
-            return answer(422, f"The request is not valid: {named}. Nothing was changed.", remedy)
+            return answer(422, f"The request is not valid: {named}. Nothing was changed.", DESCRIBED)
         case JobtableError():
             status = next((status for kind, status in _STATUS if isinstance(error, kind)), None)
             if status is HTTPStatus.SERVICE_UNAVAILABLE:  # its message names addresses
@@ -124,7 +127,7 @@ def problem(error: Exception, method: str, path: str, tell: Listener) -> Respons
                 detail = "The database cannot be reached, has no room or is not migrated. Nothing was changed."
                 return answer(status, detail, "Try again later.")
             if status is not None:
-                return answer(status, error.message, _as_requests(error.remedy))
+                return answer(status, error.message, _as_requests(error.remedy) or DESCRIBED)
     number = report(tell, method, path, error)
     detail = "The server met an error of its own. What was asked for may have been done or not."
     headers = {name.decode(): value.decode() for name, value in HEADERS}  # the gate lies behind what answers bugs
@@ -157,5 +160,10 @@ def _allowed(request: Request) -> str:
 
 
 def _field(error: Any) -> str:
-    place = ".".join(str(part) for part in error["loc"] if part != "body")
-    return f"{place}: {error['msg']}" if place else str(error["msg"])
+    place = short(".".join(str(part) for part in error["loc"] if part != "body"))
+    return f"{place}: {short(error['msg'])}" if place else short(error["msg"])
+
+
+def short(text: str) -> str:
+    """Give a text that has something of the request in it, so far that one knows what is meant."""
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"

@@ -13,6 +13,7 @@ from fastapi.routing import APIRoute
 
 from processor.addresses import Network
 from processor.api.access import Caller, Doorkeeper
+from processor.api.bodies import StrictRequest
 from processor.api.feed import Feed
 from processor.api.problems import Problem
 from processor.api.standing import Standing
@@ -100,7 +101,7 @@ class Guarded(APIRoute):
 
         async def guarded(request: Request) -> Response:
             request.state.caller = await run_in_threadpool(_let_in, request, service_of(request))
-            return await handle(request)
+            return await handle(StrictRequest(request.scope, request.receive))
 
         return guarded
 

@@ -8,18 +8,28 @@ from typing import Any
 
 from processor.api.problems import Problem
 from processor.masking import masked, masked_text
+from processor.queue.fitness import no_letter
 
 DEEPEST = 100
 """Levels of a value that is shown as JSON; parsers of others give up between 128 and 1,000."""
 
 
 def json_text(value: Any) -> str:
-    """Write a value of a request as JSON text for the table. Raises `Problem` for numbers that JSON does not have."""
+    """Write a payload of a request as JSON text for the table. Raises `Problem` for what could not be run, or shown."""
+    if _is_deep(value):
+        raise _refused(f"has more than {DEEPEST} levels", "Put the data elsewhere, and where it is into the payload.")
     try:
-        return json.dumps(value, allow_nan=False)
-    except (ValueError, RecursionError) as error:
-        detail = f"The payload cannot be written as JSON: {error}. Nothing was changed."
-        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, "JSON knows finite numbers only.") from error
+        text = json.dumps(value, allow_nan=False)
+    except ValueError as error:  # 1e999
+        raise _refused("has a number that is not finite", "JSON knows finite numbers only.") from error
+    letter = no_letter(text)
+    if letter is not None:
+        raise _refused(f"has {letter} in a text, which is no letter", "Leave it out, or encode the text.")
+    return text
+
+
+def _refused(why: str, remedy: str) -> Problem:
+    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"The payload {why}. Nothing was changed.", remedy)
 
 
 def shown(text: str | None, mask: Sequence[str]) -> Any:

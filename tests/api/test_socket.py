@@ -207,7 +207,7 @@ def test_who_may_only_read_steers_nothing(api: Api) -> None:
     [
         ("", None, "no JSON"),
         ("{", None, "no JSON"),
-        ("[" * 60_000, None, "no JSON"),
+        ("[" * 60_000, None, "levels"),
         ("[]", None, "not valid"),
         ('"subscribe"', None, "not valid"),
         ('{"do": "cancel", "job": 1}', None, "ref"),
