@@ -42,8 +42,23 @@ def masked_body(body: Any, patterns: Iterable[str]) -> Any:
     return {**body, "data": {**data, **told}}
 
 
+def masked_name(value: Any, patterns: Iterable[str]) -> str | None:
+    """Name a key of a JSON value that holds the mask instead of a secret; None: there is none."""
+    plain = _plain_all(patterns)
+    ahead = [value]
+    while ahead:
+        for place, item in _items(ahead.pop()):
+            if item == MASK and isinstance(place, str) and _is_secret(place, plain):
+                return place
+            if isinstance(item, dict | list):
+                ahead.append(item)
+    return None
+
+
 def _items(container: Any) -> Iterable[tuple[Any, Any]]:
-    return list(container.items()) if isinstance(container, dict) else enumerate(container)
+    if isinstance(container, dict):
+        return list(container.items())
+    return enumerate(container) if isinstance(container, list) else ()
 
 
 def masked_text(text: str, patterns: Iterable[str]) -> str:

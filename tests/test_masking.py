@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from processor.masking import masked, masked_text
+from processor.masking import masked, masked_name, masked_text
 
 PATTERNS = ("password", "secret", "token", "authorization", "api_key")
 
@@ -40,6 +40,23 @@ def test_without_patterns_nothing_is_hidden() -> None:
     assert masked(value, ()) == value
     assert masked(value, ("", "_")) == value
     assert masked_text("password=x", ()) == "password=x"
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        ({"password": "***"}, "password"),
+        ([[{"a": [{"X-Api-Key": "***"}]}]], "X-Api-Key"),
+        ({"password": "****", "pin": "***", "token": ["***"], "secret": {"value": "***"}}, None),
+        ({"password": None}, None),
+        (["password", "***"], None),
+        ("***", None),
+        (None, None),
+    ],
+)
+def test_where_a_mask_stands_for_a_secret_is_named(value: Any, name: str | None) -> None:
+    assert masked_name(value, PATTERNS) == name
+    assert masked_name(value, ()) is None
 
 
 @pytest.mark.parametrize("depth", [1000, 100_000])

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
-from processor.api.problems import Problem
-from processor.masking import masked, masked_text
+from processor.api.problems import Problem, short
+from processor.masking import MASK, masked, masked_name, masked_text
 from processor.queue.fitness import no_letter
 
 DEEPEST = 100
 """Levels of a value that is shown as JSON; parsers of others give up between 128 and 1,000."""
 
 
-def json_text(value: Any) -> str:
+def json_text(value: Any, mask: Sequence[str]) -> str:
     """Write a payload of a request as JSON text for the table. Raises `Problem` for what could not be run, or shown."""
     if _is_deep(value):
         raise _refused(f"has more than {DEEPEST} levels", "Put the data elsewhere, and where it is into the payload.")
@@ -22,6 +22,11 @@ def json_text(value: Any) -> str:
         text = json.dumps(value, allow_nan=False)
     except ValueError as error:  # 1e999
         raise _refused("has a number that is not finite", "JSON knows finite numbers only.") from error
+    name = masked_name(value, mask)
+    if name is not None:  # a job that was made of what was shown would run without its secret
+        raise _refused(
+            f"has {MASK} under {short(repr(name))}, which is how a secret is shown", "Give the secret itself."
+        )
     letter = no_letter(text)
     if letter is not None:
         raise _refused(f"has {letter} in a text, which is no letter", "Leave it out, or encode the text.")
@@ -43,6 +48,11 @@ def shown(text: str | None, mask: Sequence[str]) -> Any:
     if _is_deep(value) or not _is_whole(text, value):
         return {"unreadable": masked_text(text, mask)}
     return masked(value, mask)
+
+
+def is_as_shown(value: Any, text: str, mask: Sequence[str]) -> bool:
+    """Tell whether a value of a request is what is shown of JSON text of the table: `1` and `true` are not the same."""
+    return not _is_deep(value) and json.dumps(value, sort_keys=True) == json.dumps(shown(text, mask), sort_keys=True)
 
 
 def _finite(number: str) -> float | str:

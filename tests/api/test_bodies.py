@@ -78,8 +78,10 @@ def test_as_many_levels_are_kept_as_the_database_takes(api: Api) -> None:
 
 
 def test_a_schedule_and_each_of_many_jobs_are_read_as_strictly(api: Api) -> None:
+    assert api.client.put("/api/v1/schedules/there", json={"type": "work", "cron": "@daily"}).status_code == 201
     for method, path, body in (
         ("PUT", "schedules/s", '{"type": "work", "cron": "@daily", "payload": "\\u0000"}'),
+        ("PUT", "schedules/there", f'{{"payload": {"[" * 950 + "]" * 950}}}'),
         ("PUT", "schedules/s", '{"type": "work", "cron": "@daily", "payload": [1, {"a": 1, "a": 2}]}'),
         ("POST", "jobs/batch", '{"jobs": [{"type": "work"}, {"type": "work", "payload": "\\ud800"}]}'),
         ("POST", "jobs/bulk", '{"verb": "delete", "types": ["other"], "types": ["work"]}'),

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request, Response
 from models.types import NAME_LENGTH
 from processor.api import shapes
 from processor.api.access import Caller
-from processor.api.service import Guarded, Served, Service, Writer, say_where
+from processor.api.service import Guarded, Served, Service, Writer, say_where, service_of
 from processor.api.values import json_text
 from processor.errors import Refused
 from processor.lifecycle import FINAL
@@ -92,7 +92,7 @@ def _new_job(new: shapes.NewJob, caller: Caller, request: Request) -> queue.NewJ
     given = new.model_dump(exclude={"payload"})
     owner = new.owner if caller.owner is None else caller.owner
     given["trace_parent"] = new.trace_parent or valid(request.headers.get("traceparent", "")[:NAME_LENGTH])
-    return queue.NewJob(**{**given, "owner": owner, "payload": json_text(new.payload)})
+    return queue.NewJob(**{**given, "owner": owner, "payload": json_text(new.payload, service_of(request).mask)})
 
 
 def _rules(service: Service, caller: Caller, new: Sequence[queue.NewJob]) -> dict[str, Rules]:

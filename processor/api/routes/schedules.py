@@ -7,7 +7,7 @@ from fastapi import APIRouter, Path, Request, Response
 
 from processor.api import shapes
 from processor.api.service import Admin, Guarded, Served, Service, say_where
-from processor.api.values import json_text, shown
+from processor.api.values import is_as_shown, json_text, shown
 from processor.queue import firing, lookup
 from processor.queue import schedules as queue
 
@@ -38,10 +38,18 @@ def put(name: ScheduleName, given: shapes.ScheduleChange, response: Response, se
     """Make a schedule, or change what is given of one; processors follow within five seconds."""
     changes = given.model_dump(exclude_unset=True)
     if "payload" in changes:
-        changes["payload"] = json_text(changes["payload"])
+        changes |= _payload(service, name, changes.pop("payload"))
     if queue.put(service.database, name, **changes):
         response.status_code = HTTPStatus.CREATED
     return _one(service, name)
+
+
+def _payload(service: Service, name: str, given: Any) -> dict[str, str]:
+    """Give the payload as it is to be written; nothing where it is sent back as it was shown, masks and all."""
+    there = queue.page(service.database, name)
+    if there and is_as_shown(given, there[0]["payload"], service.mask):
+        return {}
+    return {"payload": json_text(given, service.mask)}
 
 
 @router.delete("/{name}", status_code=HTTPStatus.NO_CONTENT)
