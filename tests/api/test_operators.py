@@ -73,3 +73,42 @@ def test_no_job_is_made_of_masked_values(api: Api) -> None:
         assert (answer.status_code, "apiKey" in answer.json()["detail"]) == (422, True), answer.text
     assert api.queue.rows("SELECT count(*) FROM jobs") == [(0,)]
     api.make(payload={"stars": "***", "token": "**"})
+
+
+def test_a_type_is_paused_limited_and_let_go_on_every_processor(api: Api) -> None:
+    api.queue.register("p2", types='{"work": {}}')
+    listed = {one["name"]: one for one in api.client.get("/api/v1/types").json()["items"]}
+    assert {"few", "work"} <= set(listed)
+    assert (listed["few"]["queue_limit"], listed["few"]["handled"], listed["work"]["handled"]) == (2, False, True)
+    path = "/api/v1/types/work"
+    limited = api.client.patch(path, json={"max_concurrent": 2, "rate": "10/min"}).json()
+    assert (limited["max_concurrent"], limited["rate"]) == (2, "10/min")
+    assert api.client.patch(path, json={"max_concurrent": None}).json()["rate"] == "10/min", "what is left out stays"
+    assert api.client.patch(path, json={"rate": "often"}).status_code == 409
+    assert api.client.get(path).json()["max_concurrent"] is None
+    for body, is_timed in ((None, False), ({"seconds": 600}, True)):
+        paused = api.client.post(f"{path}/pause", json=body).json()
+        assert (paused["paused"], paused["paused_until"] is not None) == (True, is_timed)
+        api.make()
+        assert api.queue.claim(types="work") == []
+        assert not api.client.post(f"{path}/resume").json()["paused"]
+    assert len(api.queue.claim(types="work")) == 2
+    for method, of in (("GET", ""), ("PATCH", ""), ("POST", "/pause"), ("POST", "/resume")):
+        assert api.client.request(method, f"/api/v1/types/nobodys{of}", json={}).status_code == 404
+
+
+def test_a_processor_is_seen_with_what_it_runs_and_asked_to_end(api: Api) -> None:
+    api.queue.register("p2", types='{"work": {}, "few": {}}')
+    api.make()
+    api.queue.claim("p2", types="work")
+    listed = {one["id"]: one for one in api.client.get("/api/v1/processors").json()["items"]}
+    assert {id: one["running"] for id, one in listed.items()} == {"p1": 0, "p2": 1}
+    one = listed["p2"]
+    assert (one["status"], one["types"], one["lease_over"]) == ("live", ["few", "work"], False)
+    assert api.client.post("/api/v1/processors/p2/drain").status_code == 202
+    asked = {id: bool(is_asked) for id, is_asked in api.queue.rows("SELECT id, drain_requested FROM processors")}
+    assert asked == {"p1": False, "p2": True}
+    api.queue.rows("UPDATE processors SET status = 'stopped', ended_at = beat_at")
+    assert api.client.get("/api/v1/processors").json()["items"] == []
+    everyone = api.client.get("/api/v1/processors?everyone=true").json()["items"]
+    assert {one["id"]: one["status"] for one in everyone} == {"p1": "stopped", "p2": "stopped"}
