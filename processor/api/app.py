@@ -62,6 +62,15 @@ _SCHEMA = {
         "remedy": {"type": "string", "description": "what to do"},
         "number": {"type": "string", "description": "under which the server's log has more"},
     },
+    "examples": [
+        {
+            "type": "about:blank",
+            "title": "Conflict",
+            "status": 409,
+            "detail": "Job 17 is completed, so it cannot be cancelled.",
+            "remedy": "See /api/v1/jobs/17.",
+        }
+    ],
 }
 
 

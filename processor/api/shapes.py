@@ -99,11 +99,12 @@ class Given(BaseModel):
         return value
 
 
+def _such_as(*examples: Row) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"examples": list(examples)})
+
+
 class NewJob(Given):
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={"examples": [{"type": "mail.send", "payload": {"to": "ann"}, "key": "welcome:ann"}]},
-    )
+    model_config = _such_as({"type": "mail.send", "payload": {"to": "ann"}, "key": "welcome:ann"})
 
     type: Name = Field(description="what sort of job; names the handler")
     payload: Any = Field(default_factory=dict, description="JSON for the handler")
@@ -125,6 +126,8 @@ class NewJob(Given):
 
 
 class Batch(Given):
+    model_config = _such_as({"jobs": [{"type": "page.draw", "payload": {"page": page}} for page in (1, 2)]})
+
     jobs: list[NewJob] = Field(min_length=1, max_length=1_000, description="all are made, or none")
     parent: NewJob | None = Field(
         default=None, description="a job that waits for all of them and ends with their results, such as of type batch"
@@ -132,10 +135,14 @@ class Batch(Given):
 
 
 class JobChange(Given):
+    model_config = _such_as({"priority": 9})
+
     priority: int = Field(ge=-SMALL, le=SMALL, description="higher runs first")
 
 
 class Cleanup(Given):
+    model_config = _such_as({"which": "completed", "older_than_seconds": 604_800, "dry_run": True})
+
     which: Literal["completed", "failed", "all"] = Field(description="finished jobs: cancelled ones are of `all`")
     type: Name | None = None
     subject: Name | None = None
@@ -144,6 +151,8 @@ class Cleanup(Given):
 
 
 class Bulk(Given):
+    model_config = _such_as({"verb": "retry", "statuses": ["failed"], "types": ["mail.send"], "dry_run": True})
+
     verb: Literal["cancel", "pause", "resume", "retry", "run-now", "delete"]
     statuses: list[StatusName] = Field(default_factory=list, max_length=8)
     types: list[Name] = Field(default_factory=list, max_length=100)
@@ -322,11 +331,15 @@ class Types(BaseModel):
 
 
 class TypeChange(Given):
+    model_config = _such_as({"max_concurrent": 4, "rate": "10/min"})
+
     max_concurrent: int | None = Field(default=None, ge=0, le=1_000_000)
     rate: str | None = Field(default=None, max_length=50, description='such as 10/min, or "unlimited"')
 
 
 class TypePause(Given):
+    model_config = _such_as({"seconds": 600})
+
     seconds: float | None = Field(default=None, gt=0, le=1e9, allow_inf_nan=False, description="null: until resumed")
 
 
@@ -356,6 +369,8 @@ PlainName = Annotated[str, StringConstraints(pattern="^[A-Za-z0-9][A-Za-z0-9_.:-
 
 
 class ScheduleChange(Given):
+    model_config = _such_as({"type": "report.write", "cron": "0 6 * * 1-5", "time_zone": "Europe/Berlin"})
+
     type: Name | None = Field(default=None, description="type of the jobs it makes")
     payload: Any = None
     priority: int = Field(default=5, ge=-SMALL, le=SMALL)
@@ -418,13 +433,8 @@ class Ticket(BaseModel):
 
 
 class NewWebhook(Given):
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={
-            "examples": [
-                {"url": "https://example.org/hook", "type": "mail.send", "outcome": "failed", "name": "the shop"}
-            ]
-        },
+    model_config = _such_as(
+        {"url": "https://example.org/hook", "type": "mail.send", "outcome": "failed", "name": "the shop"}
     )
 
     url: str = Field(
@@ -464,7 +474,7 @@ class WebhookChange(Given):
 
 
 class WebhookRotation(Given):
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"keep_seconds": 3600}]})
+    model_config = _such_as({"keep_seconds": 3600})
 
     keep_seconds: float = Field(
         default=86_400, ge=0, le=1e9, allow_inf_nan=False, description="for so long the former secret signs, too"

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +23,31 @@ def test_every_operation_is_described(api: Api) -> None:
     assert len(operations) > 30
     assert all(operation["summary"] and operation["description"] for operation in operations)
     assert len({operation["operationId"] for operation in operations}) == len(operations)
+
+
+def test_every_body_has_an_example_that_is_taken(api: Api) -> None:
+    described = api.client.get("/api/v1/openapi.json").json()
+    api.client.put("/api/v1/schedules/none", json={"type": "work", "cron": "@daily"})
+    shown = set()
+    for path, operations in described["paths"].items():
+        for method, operation in operations.items():
+            if "requestBody" in operation:
+                shown.add(f"{method} {path}")
+                for example in _examples(described, operation):
+                    api.make()
+                    filled = re.sub(r"{job_id}", "1", path).replace("{name}", "work").replace("{webhook_id}", "0" * 8)
+                    answer = api.client.request(method, filled, json=example)
+                    assert answer.status_code in (200, 201, 202, 404), f"{method} {path}: {answer.text}"
+    assert len(shown) == 10, shown
+    assert described["components"]["schemas"]["Problem"]["examples"][0].keys() >= {"status", "detail", "remedy"}
+
+
+def _examples(described: Any, operation: Any) -> list[Any]:
+    schema = operation["requestBody"]["content"]["application/json"]["schema"]
+    named = [one["$ref"] for one in (schema, *schema.get("anyOf", ())) if "$ref" in one]
+    examples = described["components"]["schemas"][named[0].rpartition("/")[2]].get("examples", [])
+    assert examples, f"{named[0]} has no example"
+    return list(examples)
 
 
 @pytest.mark.parametrize(
