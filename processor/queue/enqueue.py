@@ -107,13 +107,13 @@ def _fits(value: Any, shape: _Shape) -> bool:
     if shape is _FAIL_ON:
         return FAIL_ON.fullmatch(str(value)) is not None
     if shape is _TEXT:
-        return len(str(value)) <= NAME_LENGTH and _is_storable(str(value))
+        return len(str(value)) <= NAME_LENGTH and is_storable(str(value))
     if isinstance(value, float) and not math.isfinite(value):
         return False
     return shape is not _INSTANT or _is_instant(str(value))
 
 
-def _is_storable(text: str) -> bool:
+def is_storable(text: str) -> bool:
     """Tell whether every database can keep the text: no lone surrogate, no NUL."""
     return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
 

@@ -181,6 +181,14 @@ def test_a_token_that_cannot_be_meant_is_refused(
     assert not tokens.any_exist(queue.database)
 
 
+@pytest.mark.parametrize("owner", ["", "ann ", " ", "a\0b", "\ud800", "a" * 201])
+def test_a_token_of_an_owner_that_no_job_can_have_is_refused(queue: Queue, owner: str) -> None:
+    """On MariaDB `ann ` equals `ann`: whoever can choose such a name would reach the jobs of another."""
+    with pytest.raises(Refused, match="No token was made"):
+        tokens.create(queue.database, owner=owner, scopes=("read",))
+    assert not tokens.any_exist(queue.database)
+
+
 def test_a_row_that_somebody_wrote_has_only_scopes_that_exist(queue: Queue) -> None:
     queue.rows("INSERT INTO api_tokens (id, token_hash, scopes) VALUES ('x', 'é', 'read  everything')")
     [token] = tokens.list_all(queue.database)
