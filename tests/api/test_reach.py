@@ -104,6 +104,26 @@ def test_scopes_hold(api: Api) -> None:
     assert admin.post("/api/v1/jobs", json={"type": "work", "owner": "bob"}).status_code == 202
 
 
+def test_who_may_only_write_reads_nothing_by_it(api: Api) -> None:
+    """A token that a producer has, say, tells nobody what its owner's jobs are about, or how they ended."""
+    told = {"payload": {"said": "deep"}, "owner": "ann", "subject": "s"}
+    waits, ended, failed, later = (api.make(**told, **more) for more in ({}, {}, {}, {"delay_seconds": 600}))
+    api.queue.rows("UPDATE jobs SET progress_message = 'deep', result = '\"deep\"'")
+    api.queue.rows(f"UPDATE jobs SET status = 'completed' WHERE id = {ended}")
+    texts = ", ".join(f"{name} = 'deep'" for name in ("error_type", "error_message", "error_detail"))
+    api.queue.rows(f"UPDATE jobs SET status = 'failed', {texts} WHERE id = {failed}")
+    writer = api.asks_as("ann", "write")
+    for job in (waits, ended, failed, later):
+        for method, part in (("PATCH", ""), *(("POST", f"/{verb}") for verb in VERBS)):
+            answer = writer.request(method, f"/api/v1/jobs/{job}{part}", json={"priority": 1} if not part else None)
+            assert answer.status_code in (200, 409), answer.text
+            assert "deep" not in answer.text, part
+            if answer.status_code == 200:
+                assert (answer.json()["id"], answer.json()["payload"]) == (job, None)
+    reader = api.asks_as("ann", "read", "write")
+    assert reader.post(f"/api/v1/jobs/{waits}/pause").json()["payload"] == told["payload"]
+
+
 def test_a_token_is_needed_as_soon_as_there_is_one(api: Api) -> None:
     assert api.client.get("/api/v1/jobs").status_code == 200
     token, text = tokens.create(api.queue.database, owner="ann", scopes=("read",))

@@ -14,6 +14,8 @@ from processor.lifecycle import FINAL, Status
 from processor.queue import control, lookup
 from processor.queue.lookup import Filter
 
+READ = ("payload", "result", "subject", "key", "progress_message", "error_type", "error_message", "error_detail")
+"""What takes the scope `read`: who may only write is told how a job stands, and not what it is about."""
 router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=Guarded)
 
 
@@ -99,4 +101,4 @@ def _steer(
     row = whole(service, lookup.job(service.database, job_id, owner=caller.owner))
     if not changed and not again(row):
         raise not_now(row, otherwise)
-    return row
+    return row if caller.may("read") else {**row, **dict.fromkeys(READ)}
