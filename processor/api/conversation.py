@@ -166,7 +166,7 @@ class Conversation:
             raise Refused(f"There is a subscription {ref!r} already. Nothing was changed.", "Choose another ref.")
         if len(self._subscriptions) >= MOST_SUBSCRIPTIONS:
             raise TooMany(f"A WebSocket has at most {MOST_SUBSCRIPTIONS} subscriptions.", "End one, or open another.")
-        self._service.check_room()
+        self._service.check_room(self._caller)
 
     def _subscribe(
         self,
@@ -181,7 +181,7 @@ class Conversation:
         self, ref: Ref, listening: AbstractContextManager[L], framed: Framed, last: Callable[[L], Frame]
     ) -> None:
         """Say what a listener is given, until its end."""
-        with listening as listener:
+        with self._service.place(self._caller), listening as listener:
             async for frame in frames.said(listener, framed, self._service.mask):
                 await self._say(ref, frame or Frame("alive", id=listener.place_without_news))
             if listener.was_dropped:

@@ -44,7 +44,7 @@ def respond(
     last: Callable[[L], Frame] = lambda listener: frames.dropped(),
 ) -> Response:
     """Answer with a stream: `framed` makes frames of what is told, `last` the one at the end. Raises `TooMany`."""
-    service.check_room()
+    service.check_room(caller)
     return _Live(_stream(caller, service, listening, framed, last), media_type=MEDIA_TYPE)
 
 
@@ -68,7 +68,8 @@ async def _stream(
     framed: Framed,
     last: Callable[[L], Frame],
 ) -> AsyncGenerator[str]:
-    with listening as listener, service.standing.watching(caller, listener.let_go) as watch:
+    watching = service.standing.watching
+    with service.place(caller), listening as listener, watching(caller, listener.let_go) as watch:
         async for frame in frames.said(listener, framed, service.mask):
             yield _nothing(listener) if frame is None else _written(frame)
         if watch.is_over:

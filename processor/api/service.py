@@ -1,6 +1,8 @@
 """What every request is answered from: the database, the settings that matter, and who may do what."""
 
-from collections.abc import Callable, Collection, Coroutine, Mapping
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
 from hmac import compare_digest
 from http import HTTPStatus
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 
 MOST_STREAMS = 5_000
 """Streams and WebSockets of one server; some 30 KB each."""
+MOST_OF_ONE = 2_000
+"""Of these, those of one owner, however many tokens it has: the others are to find room."""
 
 
 class Conversation(Protocol):
@@ -61,9 +65,27 @@ class Service:
     max_payload_bytes: int = 1024**2
     networks: tuple[Network, ...] = ()
     conversations: set[Conversation] = field(default_factory=set)
+    places: Counter[str] = field(default_factory=Counter)
 
-    def check_room(self) -> None:
-        """Raises `TooMany` where no more can listen."""
+    @contextlib.contextmanager
+    def place(self, caller: Caller) -> Iterator[None]:
+        """Let a caller listen to one thing more."""
+        if caller.owner is None:
+            yield
+            return
+        self.places[caller.owner] += 1
+        try:
+            yield
+        finally:
+            self.places[caller.owner] -= 1
+            if not self.places[caller.owner]:
+                del self.places[caller.owner]
+
+    def check_room(self, caller: Caller) -> None:
+        """Raises `TooMany` where no more can listen, or no more of this owner."""
+        if caller.owner is not None and self.places[caller.owner] >= MOST_OF_ONE:
+            message = f"{MOST_OF_ONE:,} streams of one owner are open on this server, which is as many as it may have."
+            raise TooMany(message, "End some.")
         if len(self.feed) + len(self.changes) + len(self.bulletin) + len(self.conversations) >= MOST_STREAMS:
             message = f"{MOST_STREAMS:,} streams are open on this server, which is as many as it has."
             raise TooMany(message, "Come again.")

@@ -10,7 +10,8 @@ from processor.outcome import Kind
 from processor.queue.settle import settle
 from tests.api.conftest import Api
 from tests.api.test_events import LIVE, frames
-from tests.api.test_socket import refused
+from tests.api.test_socket import refused, talking, token
+from tests.patience import eventually
 from tests.queue.conftest import verdict_of
 
 NOTIFICATIONS = "/api/v1/notifications"
@@ -76,6 +77,28 @@ def test_it_says_that_it_lives_and_whether_it_can_work(api: Api, monkeypatch: py
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
     assert "db.example" not in answer.text
     assert api.client.get("/healthz").status_code == 200
+
+
+def test_one_owner_leaves_room_for_the_others(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "MOST_OF_ONE", 2)
+    texts = {owner: token(api, owner, "read" if owner else "admin") for owner in ("ann", "bob", None)}
+    ann, bob, admin = (api.with_token(text) for text in texts.values())
+    with ann.stream("GET", "/api/v1/changes", headers=LIVE) as first:
+        live = frames(first)
+        assert next(live)["event"] == "ready"
+        with talking(api.client.base_url, texts["ann"]) as talk:
+            talk.say("subscribe", to="changes")
+            assert "of one owner" in talk.problem()["detail"]
+            for path in ("changes", "notifications"):
+                assert api.with_token(texts["ann"]).get(f"/api/v1/{path}", headers=LIVE).status_code == 429
+            assert refused(api, texts["ann"])["status"] == 429
+            for other in (bob, admin):
+                for _ in range(3):
+                    with other.stream("GET", "/api/v1/changes", headers=LIVE) as answer:
+                        assert answer.status_code == 200
+    eventually(lambda: not api.app.state.service.places, "ann has gone")
+    with ann.stream("GET", "/api/v1/changes", headers=LIVE) as answer:
+        assert answer.status_code == 200
 
 
 def test_no_more_listen_than_the_server_has_room_for(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

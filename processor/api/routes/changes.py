@@ -42,13 +42,14 @@ async def changes(
     if live.is_wanted(request):
         listening = service.changes.listening(choice, live.last_event(request, after))
         return live.respond(caller, service, listening, frames.change)
-    return await _page(service, choice, after)
+    service.check_room(caller)
+    with service.place(caller):
+        return await _page(service, choice, after)
 
 
 async def _page(service: Service, choice: Choice, after: int | None) -> dict[str, Any]:
     """Give what is there; where it is nothing, wait for the reader's next look."""
     rows: list[Row] = []
-    service.check_room()
     with service.changes.listening(choice, after) as listener:
         async for row in reader.told(listener, WAIT):
             if row is None:

@@ -45,12 +45,13 @@ async def talk(socket: WebSocket) -> None:
     offered = socket.scope["subprotocols"]
     try:
         caller = await run_in_threadpool(_let_in, socket, service, offered)
-        service.check_room()
+        service.check_room(caller)
     except Exception as error:  # noqa: BLE001 - told, and answered
         await _refuse(socket, problem(error))
         return
     await socket.accept(PROTOCOL if PROTOCOL in offered else None)
-    await Conversation(socket, service, caller, VERBS, problem).hold()
+    with service.place(caller):
+        await Conversation(socket, service, caller, VERBS, problem).hold()
 
 
 def _let_in(socket: WebSocket, service: Service, offered: list[str]) -> Caller:
