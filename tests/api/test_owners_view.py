@@ -67,7 +67,8 @@ def test_notifications_are_listed_by_pages_and_read_one_by_one_or_all(api: Api) 
 
 def test_it_says_that_it_lives_and_whether_it_can_work(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     api.asks_as("ann")
-    assert [api.client.get(path).status_code for path in ("/healthz", "/readyz")] == [200, 200]
+    for method in ("GET", "HEAD"):
+        assert [api.client.request(method, path).status_code for path in ("/healthz", "/readyz")] == [200, 200]
 
     def away(database: object) -> None:
         raise DatabaseUnreachable("postgresql://ann@db.example/jobs", "connection refused")

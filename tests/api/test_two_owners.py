@@ -53,7 +53,8 @@ TOGETHER = {
 NOBODYS = {"GET /types", "GET /types/{name}", "GET /session", "POST /session", "DELETE /session", "POST /ws-tickets"}
 """What concerns everybody, or who asks, and has no owner in it."""
 PAGE = {f"{method} {path}" for method in ("GET", "HEAD") for path in ("/", "/page/{version}/{name:path}")}
-NOT_API = {"GET /healthz", "GET /readyz", "GET /metrics", "GET /ws", "WS /ws", *PAGE}
+HEALTH = {f"{method} {path}" for method in ("GET", "HEAD") for path in ("/healthz", "/readyz")}
+NOT_API = {"GET /metrics", "GET /ws", "WS /ws", *HEALTH, *PAGE}
 ADMINS = {
     "PATCH /types/{name}",
     "POST /types/{name}/pause",

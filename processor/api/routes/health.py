@@ -9,13 +9,13 @@ from processor.db import schema
 router = APIRouter(include_in_schema=False)
 
 
-@router.get("/healthz")
+@router.api_route("/healthz", methods=["GET", "HEAD"])
 async def alive() -> Response:
     """Say that the server answers."""
     return PlainTextResponse("ok\n")
 
 
-@router.get("/readyz")
+@router.api_route("/readyz", methods=["GET", "HEAD"])
 def ready(service: Served) -> Response:
     """Say that the database answers and has the tables of this version."""
     schema.check(service.database)
