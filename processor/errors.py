@@ -119,7 +119,10 @@ class QueueFull(Refused):
 
 
 class TooMany(JobtableError):
-    pass
+    def __init__(self, message: str, remedy: str, *, seconds: float = 10.0) -> None:
+        """`seconds` is how long to wait before one comes again."""
+        super().__init__(message, remedy)
+        self.seconds = seconds
 
 
 class Unauthorized(JobtableError):

@@ -127,7 +127,8 @@ def problem(error: Exception, method: str, path: str, tell: Listener) -> Respons
                 detail = "The database cannot be reached, has no room or is not migrated. Nothing was changed."
                 return answer(status, detail, "Try again later.")
             if status is not None:
-                return answer(status, error.message, _as_requests(error.remedy) or DESCRIBED)
+                waits = {"Retry-After": f"{error.seconds:.0f}"} if isinstance(error, TooMany) else None
+                return answer(status, error.message, _as_requests(error.remedy) or DESCRIBED, headers=waits)
     number = report(tell, method, path, error)
     detail = "The server met an error of its own. What was asked for may have been done or not."
     headers = {name.decode(): value.decode() for name, value in HEADERS}  # the gate lies behind what answers bugs

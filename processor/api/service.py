@@ -16,6 +16,7 @@ from fastapi.routing import APIRoute
 from processor.addresses import Network
 from processor.api.access import Caller, Doorkeeper
 from processor.api.bodies import StrictRequest
+from processor.api.failures import SECONDS
 from processor.api.feed import Feed
 from processor.api.problems import Problem
 from processor.api.standing import Standing
@@ -177,7 +178,8 @@ def _who_asks(request: HTTPConnection, service: Service, ticket: str | None = No
         if authorization is None and ticket is None:  # who shows nothing guesses nothing
             raise
         if service.doorkeeper.is_blocked(address):  # who has a valid token is let in, whoever else comes from there
-            raise TooMany("Too many requests with a wrong token came from this address.", "Wait a minute.") from error
+            message = "Too many requests with a wrong token came from this address."
+            raise TooMany(message, "Wait a minute.", seconds=SECONDS) from error
         service.doorkeeper.failed(address)
         raise
 

@@ -139,9 +139,10 @@ def test_a_token_is_needed_as_soon_as_there_is_one(api: Api) -> None:
 def test_an_address_that_fails_too_often_waits(api: Api) -> None:
     tokens.create(api.queue.database, owner="ann", scopes=("read",))
     client = api.with_token("jt_wrong_wrong")
-    codes = [client.get("/api/v1/jobs").status_code for _ in range(12)]
-    assert codes[0] == 401
-    assert codes[-1] == 429
+    answers = [client.get("/api/v1/jobs") for _ in range(12)]
+    assert [answer.status_code for answer in answers] == [401] * 10 + [429] * 2
+    assert ("minute" in answers[-1].json()["remedy"], answers[-1].headers["Retry-After"]) == (True, "60")
+    assert api.asks_as("ann").get("/api/v1/jobs").status_code == 200, "nobody is kept out by the failures of others"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """`jobtable serve`: the process around the API; what it answers is tested in tests/api."""
 
 import json
+import re
 import signal
 import socket
 import sqlite3
@@ -58,6 +59,28 @@ def test_without_a_token_only_this_machine_is_served(on_sqlite: Jobtable) -> Non
     assert started(process)["is_open"] is False
     process.terminate()
     process.communicate(timeout=20)
+
+
+def test_who_asks_does_not_say_from_where_and_no_token_is_in_the_log(on_sqlite: Jobtable) -> None:
+    """Headers that a proxy would write are anybody's: they change neither the address that fails nor the host."""
+    secret = on_sqlite("token", "create", "--owner", "ann", "--scope", "read").stdout
+    token = re.search(r"jt_[0-9a-f]{8}_[\w-]{43}", secret)
+    assert token is not None
+    process = on_sqlite.start("serve", "--listen", "127.0.0.1:0")
+    address = started(process)["address"]
+    wrong, codes = f"{token[0][:-4]}AAAA", []
+    for number in range(12):
+        claimed = f"192.0.2.{number}"
+        headers = {"X-Forwarded-For": claimed, "Forwarded": f"for={claimed}", "X-Real-IP": claimed}
+        headers |= {"X-Forwarded-Host": "localhost", "Authorization": f"Bearer {wrong}"}
+        codes.append(httpx.get(f"{address}/api/v1/jobs?token={token[0]}", headers=headers).status_code)
+    assert codes == [401] * 10 + [429] * 2
+    elsewhere = {"Host": "evil.example", "X-Forwarded-Host": "localhost"}
+    assert httpx.get(f"{address}/healthz", headers=elsewhere).status_code == 421
+    assert httpx.get(f"{address}/api/v1/jobs", headers={"Authorization": f"Bearer {token[0]}"}).status_code == 200
+    process.terminate()
+    out, log = process.communicate(timeout=20)
+    assert token[0].rpartition("_")[2][:20] not in out + log
 
 
 def test_with_jwts_of_a_provider_other_machines_are_served_without_any_token(on_sqlite: Jobtable) -> None:
