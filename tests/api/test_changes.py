@@ -140,7 +140,7 @@ def test_who_hears_nothing_learns_from_where_to_go_on(api: Api, monkeypatch: pyt
     monkeypatch.setattr("processor.api.frames.KEEP_ALIVE", 0.05)
     with api.asks_as("ann", "read").stream("GET", STREAM, headers=LIVE) as answer:
         lines = answer.iter_lines()
-        assert next(lines) == "id: 0"
+        assert next(line for line in lines if line.startswith("id: ")) == "id: 0"  # a sign of life may come first
         work(api.queue, owner="bob")
         latest = f"id: {written(api.queue)[-1]}"  # numbers may have gaps
         assert next(line for line in lines if line == latest)
