@@ -11,9 +11,15 @@ import { ago, span, time } from "../times.js";
 const PACE = 3;
 
 export async function show(place, { signal }) {
-  const look = async () => draw(place, (await get("schedules", {}, signal)).items, look);
+  const look = async () => {
+    const { items } = await get("schedules", {}, signal);
+    draw(place, items, look);
+    return items.some(isUnplanned) ? PACE : null; // a processor plans it soon, and tells nobody
+  };
   await every(PACE, look, signal, new Changes({ kind: "state" }, signal));
 }
+
+const isUnplanned = (one) => !one.paused && !one.error && one.upcoming.length === 0;
 
 function draw(place, items, again) {
   renew(
