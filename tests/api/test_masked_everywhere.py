@@ -32,11 +32,20 @@ SHOW = {
     *("PATCH /jobs/{job_id:int}", "POST /jobs/{job_id:int}/cancel", "POST /jobs/{job_id:int}/pause"),
     *("POST /jobs/{job_id:int}/resume", "POST /jobs/{job_id:int}/retry", "POST /jobs/{job_id:int}/run-now"),
     *("PUT /schedules/{name}", "POST /schedules/{name}/pause", "POST /schedules/{name}/resume"),
-    *("POST /webhooks/{webhook_id}/pause", "POST /webhooks/{webhook_id}/resume", "POST /webhooks/{webhook_id}/rotate"),
+    *(
+        "PATCH /webhooks/{webhook_id}",
+        "POST /webhooks/{webhook_id}/pause",
+        "POST /webhooks/{webhook_id}/resume",
+        "POST /webhooks/{webhook_id}/rotate",
+    ),
 }
 """What has texts or JSON of users in it."""
 QUERIES = {"/jobs/latest": "?subject=s", "/changes": "?after=0"}
-BODIES: dict[str, Any] = {"PATCH /jobs/{job_id:int}": {"priority": 1}, "PUT /schedules/{name}": {"priority": 1}}
+BODIES: dict[str, Any] = {
+    "PATCH /jobs/{job_id:int}": {"priority": 1},
+    "PATCH /webhooks/{webhook_id}": {"name": "mine"},
+    "PUT /schedules/{name}": {"priority": 1},
+}
 
 
 @pytest.fixture
