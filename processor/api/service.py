@@ -192,9 +192,10 @@ def check_scope(caller: Caller, service: Service, scope: str, *, changes: bool) 
         raise Problem(HTTPStatus.FORBIDDEN, "This server only reads. Nothing was changed.", "Ask another server.")
 
 
-def _who_may(scope: str) -> object:
+def _who_may(*scopes: str) -> object:
     def who(request: Request, service: Served, caller: Annotated[Caller, Depends(caller_of)]) -> Caller:
-        check_scope(caller, service, scope, changes=request.method not in READS)
+        for scope in scopes:
+            check_scope(caller, service, scope, changes=request.method not in READS)
         return caller
 
     return Depends(who)
@@ -202,6 +203,7 @@ def _who_may(scope: str) -> object:
 
 Reader = Annotated[Caller, _who_may("read")]
 Writer = Annotated[Caller, _who_may("write")]
+ReaderAndWriter = Annotated[Caller, _who_may("read", "write")]
 Admin = Annotated[Caller, _who_may("admin")]
 Scraper = Annotated[Caller, _who_may("metrics")]
 

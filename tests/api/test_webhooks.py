@@ -181,6 +181,18 @@ REFUSED: list[tuple[dict[str, Any], int, str]] = [
 ]
 
 
+def test_who_may_not_read_lets_nobody_be_told(api: Api) -> None:
+    """What a webhook tells are errors and results: who may not read them has none sent to itself either."""
+    made = make(api.asks_as("ann"))
+    writer = api.asks_as("ann", "write")
+    asked = [("POST", ""), ("PATCH", f"/{made['id']}"), *(("POST", f"/{made['id']}/{do}") for do in ("rotate", "test"))]
+    for method, path in asked:
+        answer = writer.request(method, f"{PATH}{path}", json={} if "/" in path else {"url": URL, "with_result": True})
+        assert answer.status_code == 403, path
+        assert "the scope read" in answer.json()["detail"]
+    assert len(api.asks_as("ann").get(PATH).json()["items"]) == 1
+
+
 def test_what_cannot_be_told_is_refused(api: Api) -> None:
     for given, status, says in REFUSED:
         answer = api.client.post(PATH, json={"url": URL, **given})

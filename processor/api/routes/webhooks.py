@@ -1,4 +1,7 @@
-"""Webhooks: make, list, change, pause, rotate, try, delete them. An owner has its own; those of all need `admin`."""
+"""Webhooks: make, list, change, pause, rotate, try, delete them. An owner has its own; those of all need `admin`.
+
+What they tell is what one reads, errors and results: whoever has them told needs `read`, too.
+"""
 
 from dataclasses import asdict
 from http import HTTPStatus
@@ -8,7 +11,7 @@ from fastapi import APIRouter, Path, Request, Response
 
 from processor.api import shapes
 from processor.api.access import Caller
-from processor.api.service import Guarded, Reader, Served, Service, Writer, say_where
+from processor.api.service import Guarded, Reader, ReaderAndWriter, Served, Service, say_where
 from processor.errors import Forbidden, Refused
 from processor.masking import masked_text
 from processor.queue import deliveries
@@ -25,7 +28,7 @@ def listing(service: Served, caller: Reader) -> Any:
 
 
 @router.post("", status_code=HTTPStatus.CREATED, response_model=shapes.WebhookMade)
-def make(given: shapes.NewWebhook, service: Served, caller: Writer) -> Any:
+def make(given: shapes.NewWebhook, service: Served, caller: ReaderAndWriter) -> Any:
     """Make a webhook. The answer has the secret that signs what it sends, this once."""
     if caller.owner is not None and given.owner not in (None, caller.owner):
         raise Refused(
@@ -54,7 +57,7 @@ def one(webhook_id: WebhookId, service: Served, caller: Reader) -> Any:
 
 
 @router.patch("/{webhook_id}", response_model=shapes.Webhook)
-def change(webhook_id: WebhookId, given: shapes.WebhookChange, service: Served, caller: Writer) -> Any:
+def change(webhook_id: WebhookId, given: shapes.WebhookChange, service: Served, caller: ReaderAndWriter) -> Any:
     """Change what is given of one webhook: what it tells, and where. Its secret stays, and what is not given."""
     before = _need(service, caller, webhook_id)
     told = given.model_dump(exclude_unset=True)
@@ -65,14 +68,14 @@ def change(webhook_id: WebhookId, given: shapes.WebhookChange, service: Served, 
 
 
 @router.delete("/{webhook_id}", status_code=HTTPStatus.NO_CONTENT)
-def delete(webhook_id: WebhookId, service: Served, caller: Writer) -> None:
+def delete(webhook_id: WebhookId, service: Served, caller: ReaderAndWriter) -> None:
     """Delete a webhook and cancel its deliveries that wait."""
     _need(service, caller, webhook_id)
     queue.remove(service.database, webhook_id)
 
 
 @router.post("/{webhook_id}/pause", response_model=shapes.Webhook)
-def pause(webhook_id: WebhookId, service: Served, caller: Writer) -> Any:
+def pause(webhook_id: WebhookId, service: Served, caller: ReaderAndWriter) -> Any:
     """Let it tell nothing until it is resumed; deliveries that wait are kept."""
     _need(service, caller, webhook_id)
     queue.pause(service.database, webhook_id)
@@ -80,7 +83,7 @@ def pause(webhook_id: WebhookId, service: Served, caller: Writer) -> Any:
 
 
 @router.post("/{webhook_id}/resume", response_model=shapes.Webhook)
-def resume(webhook_id: WebhookId, service: Served, caller: Writer) -> Any:
+def resume(webhook_id: WebhookId, service: Served, caller: ReaderAndWriter) -> Any:
     """Let it tell again, and first what was kept."""
     _need(service, caller, webhook_id)
     queue.resume(service.database, webhook_id)
@@ -88,7 +91,9 @@ def resume(webhook_id: WebhookId, service: Served, caller: Writer) -> Any:
 
 
 @router.post("/{webhook_id}/rotate", response_model=shapes.WebhookMade)
-def rotate(webhook_id: WebhookId, service: Served, caller: Writer, given: shapes.WebhookRotation | None = None) -> Any:
+def rotate(
+    webhook_id: WebhookId, service: Served, caller: ReaderAndWriter, given: shapes.WebhookRotation | None = None
+) -> Any:
     """Give it a new secret, which the answer has, this once; the former one signs, too, for a time."""
     _need(service, caller, webhook_id)
     keep = (given or shapes.WebhookRotation()).keep_seconds
@@ -97,7 +102,7 @@ def rotate(webhook_id: WebhookId, service: Served, caller: Writer, given: shapes
 
 
 @router.post("/{webhook_id}/test", status_code=HTTPStatus.ACCEPTED, response_model=shapes.Made)
-def test(webhook_id: WebhookId, request: Request, response: Response, service: Served, caller: Writer) -> Any:
+def test(webhook_id: WebhookId, request: Request, response: Response, service: Served, caller: ReaderAndWriter) -> Any:
     """Make a delivery that tells of no job; its job says what became of it."""
     _need(service, caller, webhook_id)
     job_id = deliveries.make_test(service.database, webhook_id)
