@@ -32,8 +32,9 @@ class Jobtable:
         (self.folder / "jobtable.toml").write_text(text, encoding="utf-8")
 
     def __call__(self, *arguments: object, input: str | None = None) -> Result:
-        """Run a command in this process."""
-        environ = {name: None for name in os.environ if name.startswith("JOBTABLE_")}
+        """Run a command in this process; a machine that stands still for some seconds is no database that is away."""
+        environ: dict[str, str | None] = {name: None for name in os.environ if name.startswith("JOBTABLE_")}
+        environ["JOBTABLE_DATABASE__CONNECT_TIMEOUT"] = "30"
         return CliRunner().invoke(root, self._arguments(arguments), input=input, env=environ, prog_name="jobtable")
 
     def json(self, *arguments: object) -> Any:
