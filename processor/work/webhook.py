@@ -80,12 +80,23 @@ async def _send(job: Job, settings: Mapping[str, Any]) -> tuple[int, float | Non
 
 
 def _body(job: Job, mask: Sequence[str]) -> str:
-    """Give what is sent: the payload letter by letter, where nothing of it is to be hidden. Raises `Fail`."""
+    """Give what is sent: the payload letter by letter, where nothing of it is to be hidden. Raises `Fail`.
+
+    Of a name that comes twice the last one is read: the others are not looked at, and not sent.
+    """
     text = job.payload_text if job.payload_text is not None else json.dumps(job.payload)
+    unread = 0
+
+    def read(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        nonlocal unread
+        found = dict(pairs)
+        unread += len(pairs) - len(found)
+        return found
+
     try:
-        told = json.loads(text)
+        told = json.loads(text, object_pairs_hook=read)
         hidden = masked_body(told, mask)
-        return text if hidden == told else json.dumps(hidden)
+        return text if hidden == told and not unread else json.dumps(hidden)
     except (ValueError, RecursionError) as error:
         raise Fail(f"Its body cannot be read, to hide what is secret in it: {error}") from None
 

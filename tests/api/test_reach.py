@@ -120,7 +120,10 @@ def test_who_may_only_write_reads_nothing_by_it(api: Api) -> None:
             assert "deep" not in answer.text, part
             if answer.status_code == 200:
                 assert (answer.json()["id"], answer.json()["payload"]) == (job, None)
+    asked = {"verb": "delete", "text": "deep", "dry_run": True}
+    assert writer.post("/api/v1/jobs/bulk", json=asked).status_code == 403, "a count would tell, letter by letter"
     reader = api.asks_as("ann", "read", "write")
+    assert reader.post("/api/v1/jobs/bulk", json=asked).status_code == 200
     assert reader.post(f"/api/v1/jobs/{waits}/pause").json()["payload"] == told["payload"]
 
 

@@ -95,7 +95,7 @@ def test_an_owner_has_so_many_and_no_more(queue: Queue, monkeypatch: pytest.Monk
 
 def test_two_that_are_made_at_once_are_not_both_the_last(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webhooks, "MOST", 1)
-    owners, at_once = [f"owner {number}" for number in range(10)], threading.Barrier(4)
+    owners, at_once = [f"owner {number}" for number in range(10)], threading.Barrier(4, timeout=30)
 
     def make_for_each() -> None:
         for owner in owners:

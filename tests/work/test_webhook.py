@@ -105,6 +105,17 @@ def test_a_receiver_sees_no_secret_that_is_hidden_from_readers(
     Receiver(SECRET).verify(body, headers)
 
 
+def test_a_name_that_comes_twice_hides_no_secret_behind_the_second(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Python dict with the keys 1 and "1" is written so; who reads it takes the last one, and looks at no other."""
+    stands_for(monkeypatch, "127.0.0.1")
+    send(server, '{"data": {"result": {"1": {"password": "hunter2"}, "1": {}}}}')
+    [(_, _, body)] = server.requests
+    assert json.loads(body) == {"data": {"result": {"1": {}}}}
+    assert b"hunter2" not in body
+
+
 def test_what_hides_nothing_arrives_letter_by_letter(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     stands_for(monkeypatch, "127.0.0.1")
     written = '{"data":  {"result": [1.00, 1e2, "\\u00e9"]}}'
@@ -138,14 +149,14 @@ def test_nothing_that_a_receiver_says_is_kept(answer: bytes, says: str) -> None:
             connection, _ = listening.accept()
             with connection:
                 received = b""
-                while not received.endswith(b"{}"):
-                    received += connection.recv(65536)
+                while not received.endswith(b"{}") and (more := connection.recv(65536)):
+                    received += more
                 connection.sendall(answer)
 
-        receiver = threading.Thread(target=answer_once)
+        receiver = threading.Thread(target=answer_once, daemon=True)
         receiver.start()
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         with pytest.raises(NotDelivered) as error:
             send(url)
-        receiver.join()
+        receiver.join(30)
     assert str(error.value) == f"{url} {says}"

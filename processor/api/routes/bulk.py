@@ -8,7 +8,7 @@ from fastapi import APIRouter
 
 from processor.api import shapes
 from processor.api.access import Caller
-from processor.api.service import Guarded, Served, Service, Writer
+from processor.api.service import Guarded, Served, Service, Writer, check_scope
 from processor.errors import Refused
 from processor.lifecycle import MOVES, Status
 from processor.queue import control, lookup
@@ -28,6 +28,8 @@ def bulk(given: shapes.Bulk, service: Served, caller: Writer) -> Any:
 
     Jobs in a state that does not allow it are left alone, and not counted.
     """
+    if given.text is not None:  # a count of it would tell who may not read what is in errors
+        check_scope(caller, service, "read", changes=False)
     which = _which(given, caller)
     if not which.statuses:
         return {"jobs": 0, "dry_run": given.dry_run}
