@@ -143,16 +143,20 @@ def change(database: Database, id: str, told: Mapping[str, Any], allowed: Sequen
     """Change what is given of `url`, `type`, `outcome`, `with_result` and `name`; secrets and owner stay.
 
     A new address owes nothing to the former one: it is tried at once, and goes on where that was gone. What waits goes
-    to it. Raises `NotFound`, and `Refused` for what cannot be told.
+    to it, also what would have waited for its next try. Raises `NotFound`, and `Refused` for what cannot be told.
     """
     _check(told, allowed, NOTHING_CHANGED)
+    moved = False
 
     def values(webhook: Any) -> dict[str, Any]:
+        nonlocal moved
         moved = told.get("url", webhook.url) != webhook.url
         again = {"paused_at": None, "paused_reason": None} if webhook.paused_reason == GONE else {}
         return {**told, **(WELL | again if moved else {})}
 
-    _change(database, id, values)
+    owner = _change(database, id, values)
+    if moved:
+        control.run_now(database, _deliveries(id, owner))
 
 
 def pause(database: Database, id: str, reason: str = ASKED) -> None:

@@ -150,6 +150,16 @@ def test_what_cannot_be_told_is_not_changed_to(queue: Queue, given: dict[str, An
     webhooks.change(queue.database, made.id, {"url": "http://127.0.0.1:8080/"}, networks(["127.0.0.0/8"]))
 
 
+def test_what_waits_for_its_next_try_goes_to_a_new_address_at_once(queue: Queue) -> None:
+    made, _ = make(queue)
+    end_one(queue)
+    queue.rows(f"UPDATE jobs SET status = 'scheduled', run_at = '2090-01-01 00:00:00' WHERE type = '{TYPE}'")
+    webhooks.change(queue.database, made.id, {"url": URL, "name": "the shop"})
+    assert deliveries_of(queue, made) == ["scheduled"], "its address is the same"
+    webhooks.change(queue.database, made.id, {"url": f"{URL}/new"})
+    assert queue.rows(f"SELECT run_at FROM jobs WHERE type = '{TYPE}'") == [(None,)]
+
+
 def test_a_new_address_owes_nothing_to_the_former_one(queue: Queue) -> None:
     (gone, _), (asked, _) = make(queue), make(queue)
     for made in (gone, asked):
