@@ -57,5 +57,5 @@ def _refused(why: str) -> Problem:
     return Problem(
         HTTPStatus.UNPROCESSABLE_ENTITY,
         f"What was sent cannot be read: {why}. Nothing was changed.",
-        "Send JSON in UTF-8: each name once in an object, finite numbers, at most a hundred levels.",
+        "Send JSON in UTF-8: each name once in an object, finite numbers, few levels.",
     )

@@ -91,6 +91,20 @@ def test_an_address_that_comes_back_as_it_was_shown_stays(api: Api) -> None:
     assert target is not None and target.url == f"{URL}?token=abcdef"
 
 
+def test_an_address_with_a_secret_that_is_not_shown_is_not_written(api: Api) -> None:
+    """Somebody changes the path of an address that was shown with stars."""
+    made = make(api.client, owner="ann", url=f"{URL}?token=abcdef")
+    moved = f"{URL}/new?token=***"
+    for answer in (
+        api.client.patch(f"{PATH}/{made['id']}", json={"url": moved}),
+        api.client.post(PATH, json={"url": moved, "owner": "ann"}),
+    ):
+        assert answer.status_code == 409
+        assert answer.json()["detail"] == "The address has ***, which is how a secret is shown. Nothing was changed."
+    target = targets.target(api.queue.database, made["id"], "ann")
+    assert target is not None and target.url == f"{URL}?token=abcdef"
+
+
 def test_what_was_sent_is_found_among_the_jobs(api: Api) -> None:
     ann = api.asks_as("ann")
     made, other = make(ann), make(ann)

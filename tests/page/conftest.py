@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.conftest import migrate
 from tests.page.site import Site
@@ -20,6 +20,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 LARGE = {"width": 1280, "height": 800}
 SECONDS = 15
 """Until what a browser shows counts as missing."""
+expect.set_options(timeout=SECONDS * 1000)
 
 
 @pytest.fixture(scope="package")  # as long as it is there its event loop runs, and no other test may run one

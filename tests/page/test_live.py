@@ -86,9 +86,6 @@ def test_a_job_that_ends_is_shown_without_waiting_for_the_next_look(site: Site, 
     assert page.get_by_role("row").filter(has_text=f"#{job} ").count() == 1
 
 
-expect.set_options(timeout=15_000)
-
-
 @pytest.mark.parametrize("view", VIEWS)
 def test_a_view_asks_nothing_while_nothing_changes(own_site: Site, opens: Opens, view: str) -> None:
     own_site.serve()

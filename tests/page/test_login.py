@@ -147,21 +147,24 @@ def log_in_elsewhere(page: Page, token: str) -> None:
     assert status == 201
 
 
-def test_a_session_that_was_opened_anew_elsewhere_still_lets_this_page_write(guarded: Guarded, opens: Opens) -> None:
+def looking_at_a_job(guarded: Guarded, opens: Opens) -> Page:
+    """Open a job of ann's that waits, as ann."""
     job = guarded.site.enqueue("mail.send", "--in", "1h", "--owner", "ann")
     page = opens(guarded.site, f"/jobs/{job}")
     log_in(page, guarded.ann)
     expect(page.locator(".heading .badge")).to_contain_text("pending")
+    return page
+
+
+def test_a_session_that_was_opened_anew_elsewhere_still_lets_this_page_write(guarded: Guarded, opens: Opens) -> None:
+    page = looking_at_a_job(guarded, opens)
     log_in_elsewhere(page, guarded.ann)
     page.get_by_role("button", name="Cancel").click()
     expect(page.locator(".heading .badge")).to_contain_text("cancelled")
 
 
 def test_nothing_is_done_in_the_name_of_who_logged_in_elsewhere(guarded: Guarded, opens: Opens) -> None:
-    job = guarded.site.enqueue("mail.send", "--in", "1h", "--owner", "ann")
-    page = opens(guarded.site, f"/jobs/{job}")
-    log_in(page, guarded.ann)
-    expect(page.locator(".heading .badge")).to_contain_text("pending")
+    page = looking_at_a_job(guarded, opens)
     log_in_elsewhere(page, guarded.admin)
     page.get_by_role("button", name="Cancel").click()
     expect(page.locator("#toasts")).to_contain_text(

@@ -1,6 +1,5 @@
 // Fields of forms, and what the server says of them: shown beside the field it names, read out, and with its remedy.
 
-import { Problem } from "./api.js";
 import { element, renew } from "./element.js";
 import { read } from "./json.js";
 import { advice, foreign, problem } from "./parts.js";
@@ -69,14 +68,8 @@ function around(name, words, input, help) {
 export const numberOf = (text) => (text === null || text.trim() === "" ? null : Number(text));
 export const readJson = (text) => (text.trim() === "" ? {} : read(text));
 
-/** Tell whether a payload came with values that are not shown; see `[serve] mask`. */
+/** Tell whether values of a payload may be masked; the server says which, and takes no stars for them. */
 export const holdsMasked = (payload) => JSON.stringify(payload ?? "").includes('"***"');
-
-/** Refuse to send stars for values that were not shown. */
-export function checkMasked(shown, payload) {
-  if (!holdsMasked(shown) || !holdsMasked(payload)) return;
-  throw new Problem(422, 'The payload still holds "***" for what is masked. Nothing was sent.', "Write it anew.");
-}
 
 function wrong(text) {
   try {

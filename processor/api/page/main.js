@@ -200,7 +200,7 @@ async function leave() {
 /** Somebody logged in or out in another tab: this one follows, and keeps what was typed where it is the same person. */
 async function follow() {
   const before = session();
-  await enter();
+  await enter().catch(() => remember(null)); // the server is away: what was true of the former person is not shown on
   if (!isOf(before)) route();
 }
 

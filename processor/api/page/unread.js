@@ -1,4 +1,4 @@
-// How many notifications are unread, in the menu: counted when something has changed, a few times a minute at most, and
+// How many notifications are unread, in the menu: counted when something has changed, every five seconds at most, and
 // once a minute all the same, while the page is seen.
 
 import { get } from "./api.js";

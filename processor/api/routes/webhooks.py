@@ -13,7 +13,7 @@ from processor.api import shapes
 from processor.api.access import Caller
 from processor.api.service import Guarded, Reader, ReaderAndWriter, Served, Service, say_where
 from processor.errors import Forbidden, Refused
-from processor.masking import masked_text
+from processor.masking import MASK, masked_text
 from processor.queue import deliveries
 from processor.queue import webhooks as queue
 
@@ -37,6 +37,7 @@ def make(given: shapes.NewWebhook, service: Served, caller: ReaderAndWriter) -> 
     owner = caller.owner or given.owner
     if owner is None and not caller.may("admin"):
         raise Forbidden("admin")
+    _check_address(given.url)
     made, secret = queue.create(
         service.database,
         owner=owner,
@@ -63,6 +64,7 @@ def change(webhook_id: WebhookId, given: shapes.WebhookChange, service: Served, 
     told = given.model_dump(exclude_unset=True)
     if told.get("url") == _shown(service, before)["url"]:
         del told["url"]  # it may be masked, and came back from somebody who changed something else
+    _check_address(told.get("url", ""))
     queue.change(service.database, webhook_id, told, service.networks)
     return _shown(service, queue.one(service.database, webhook_id))
 
@@ -116,6 +118,13 @@ def _need(service: Service, caller: Caller, webhook_id: str) -> queue.Webhook:
     if found.owner is None and not caller.may("admin"):
         raise Forbidden("admin")
     return found
+
+
+def _check_address(url: str) -> None:
+    """Refuse what was made of an address as it is shown: its secret would be lost. Raises `Refused`."""
+    if MASK in url:
+        message = f"The address has {MASK}, which is how a secret is shown. Nothing was changed."
+        raise Refused(message, "Give the secret itself.")
 
 
 def _shown(service: Service, webhook: queue.Webhook) -> dict[str, Any]:

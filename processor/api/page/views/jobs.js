@@ -98,21 +98,43 @@ function progressOrError(job) {
 }
 
 function form(which) {
-  const field = (name, words, properties = {}) =>
-    element(
-      "label",
-      {},
-      element("span", {}, words),
-      element("input", { name, value: which[name] ?? "", autocomplete: "off", ...properties }),
-    );
-  const instant = (name, words) => field(name, words, { type: "datetime-local", step: 1, value: local(which[name]) });
-  const more = ["owner", "key", "parent", "created_after", "created_before"].some((name) => which[name]);
   const submit = (event) => {
     event.preventDefault();
     location.hash = hrefOf(given(event.currentTarget));
   };
+  return element(
+    "form",
+    { class: "card filter", role: "search", "aria-label": "Filter jobs", onsubmit: submit, data: {
+      key: `filter:${JSON.stringify(which)}`,
+    } },
+    element(
+      "details",
+      { open: !matchMedia("(max-width: 760px)").matches }, // there it would be all that is seen
+      element("summary", {}, "Filter", isNarrow(which) && [": ", foreign(inWords(which))]),
+      element("fieldset", { class: "choices" }, element("legend", {}, "State"), statuses(which)),
+      element(
+        "div",
+        { class: "fields" },
+        field(which, "text", "Text in a name or an error", { id: "search", type: "search", maxlength: 200 }),
+        field(which, "type", "Type"),
+        field(which, "subject", "Subject"),
+      ),
+      moreFilters(which),
+      element(
+        "div",
+        { class: "actions" },
+        element("button", { class: "strong" }, "Show"),
+        isNarrow(which)
+          ? link("#/jobs", "Clear")
+          : element("span", { class: "quiet" }, "All that a filter finds can be cancelled, retried or deleted."),
+      ),
+    ),
+  );
+}
+
+function statuses(which) {
   const send = (event) => event.currentTarget.form.requestSubmit();
-  const statuses = STATUSES.map((name) =>
+  return STATUSES.map((name) =>
     element(
       "label",
       { class: "choice" },
@@ -123,46 +145,33 @@ function form(which) {
       badge(name),
     ),
   );
+}
+
+function moreFilters(which) {
+  const instant = (name, words) =>
+    field(which, name, words, { type: "datetime-local", step: 1, value: local(which[name]) });
   return element(
-    "form",
-    { class: "card filter", role: "search", "aria-label": "Filter jobs", onsubmit: submit, data: {
-      key: `filter:${JSON.stringify(which)}`,
-    } },
+    "details",
+    { open: ["owner", "key", "parent", "created_after", "created_before"].some((name) => which[name]) },
+    element("summary", {}, "More filters"),
     element(
-      "details",
-      { open: !matchMedia("(max-width: 760px)").matches }, // there it would be all that is seen
-      element("summary", {}, "Filter", isNarrow(which) && [": ", foreign(inWords(which))]),
-      element("fieldset", { class: "choices" }, element("legend", {}, "State"), statuses),
-      element(
-        "div",
-        { class: "fields" },
-        field("text", "Text in a name or an error", { id: "search", type: "search", maxlength: 200 }),
-        field("type", "Type"),
-        field("subject", "Subject"),
-      ),
-      element(
-        "details",
-        { open: more },
-        element("summary", {}, "More filters"),
-        element(
-          "div",
-          { class: "fields" },
-          field("owner", "Owner"),
-          field("key", "Key"),
-          field("parent", "Parent (number of a job)", { inputmode: "numeric", pattern: "[0-9]*" }),
-          instant("created_after", "Created after"),
-          instant("created_before", "Created before"),
-        ),
-      ),
-      element(
-        "div",
-        { class: "actions" },
-        element("button", { class: "strong" }, "Show"),
-        isNarrow(which)
-          ? link("#/jobs", "Clear")
-          : element("span", { class: "quiet" }, "All that a filter finds can be cancelled, retried or deleted."),
-      ),
+      "div",
+      { class: "fields" },
+      field(which, "owner", "Owner"),
+      field(which, "key", "Key"),
+      field(which, "parent", "Parent (number of a job)", { inputmode: "numeric", pattern: "[0-9]*" }),
+      instant("created_after", "Created after"),
+      instant("created_before", "Created before"),
     ),
+  );
+}
+
+function field(which, name, words, properties = {}) {
+  return element(
+    "label",
+    {},
+    element("span", {}, words),
+    element("input", { name, value: which[name] ?? "", autocomplete: "off", ...properties }),
   );
 }
 
