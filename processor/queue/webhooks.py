@@ -143,7 +143,8 @@ def change(database: Database, id: str, told: Mapping[str, Any], allowed: Sequen
     """Change what is given of `url`, `type`, `outcome`, `with_result` and `name`; secrets and owner stay.
 
     A new address owes nothing to the former one: it is tried at once, and goes on where that was gone. What waits goes
-    to it, also what would have waited for its next try. Raises `NotFound`, and `Refused` for what cannot be told.
+    to it, also what would have waited for its next try; whoever dies before that leaves this at its times. Raises
+    `NotFound`, and `Refused` for what cannot be told.
     """
     _check(told, allowed, NOTHING_CHANGED)
     moved = False

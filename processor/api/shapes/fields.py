@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from models.types import NAME_LENGTH
+from processor.queue.enqueue import is_storable
 
 Row = dict[str, Any]
 LARGEST = 2**53 - 1
@@ -26,7 +27,7 @@ JobId = Annotated[int, Field(ge=1, le=LARGEST, description="number of the job")]
 
 
 def _storable(text: str) -> str:
-    if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
+    if not is_storable(text):
         raise ValueError("it has a letter that no database keeps (NUL, or half of a surrogate)")
     return text
 
